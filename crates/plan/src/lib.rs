@@ -1,0 +1,1 @@
+//! kamaji-plan
