@@ -5,8 +5,41 @@
 
 use std::path::PathBuf;
 
-/// The Kubernetes minor that CI builds and that `cargo xtask up` runs.
+/// The Kubernetes version that CI builds and that `cargo xtask up` runs.
 pub const KUBERNETES_VERSION: &str = "1.36.3";
+
+/// Further Kubernetes versions, one per supported minor, that `cargo xtask test --matrix` builds.
+pub const KUBERNETES_MATRIX: &[&str] = &["1.33.13", "1.34.4", "1.35.4", "1.37.1"];
+
+/// Version of etcd and etcdctl.
+pub const ETCD_VERSION: &str = "3.7.3";
+
+/// Version of containerd, its runc shim and `ctr`.
+pub const CONTAINERD_VERSION: &str = "2.4.2";
+
+/// Version of runc.
+pub const RUNC_VERSION: &str = "1.4.3";
+
+/// Version of the container network plugins.
+pub const CNI_PLUGINS_VERSION: &str = "1.9.1";
+
+/// Version of CoreDNS that is built; its image carries this tag and the ones that kubeadm names.
+pub const COREDNS_VERSION: &str = "1.15.0";
+
+/// Version of helm.
+pub const HELM_VERSION: &str = "3.22.0";
+
+/// Version of kwok, which plays nodes and pods where no container has to run.
+pub const KWOK_VERSION: &str = "0.8.0";
+
+/// Version of kine.
+pub const KINE_VERSION: &str = "0.16.4";
+
+/// Version of the konnectivity server and agent.
+pub const KONNECTIVITY_VERSION: &str = "0.34.0";
+
+/// Version of metrics-server.
+pub const METRICS_SERVER_VERSION: &str = "0.9.0";
 
 /// Folder of everything built or downloaded, outside the checkout.
 ///
@@ -22,12 +55,47 @@ pub fn cache_dir() -> PathBuf {
     base.join("kamaji")
 }
 
+/// Folder of one built part, for example `parts/etcd-3.7.3`: `bin/` and the stamp of how it was built.
+pub fn part_dir(part: &str, version: &str) -> PathBuf {
+    cache_dir().join("parts").join(format!("{part}-{version}"))
+}
+
 /// Folder with the commands of one built part, for example `parts/etcd-3.7.3/bin`.
 pub fn bin_dir(part: &str, version: &str) -> PathBuf {
-    cache_dir().join("parts").join(format!("{part}-{version}")).join("bin")
+    part_dir(part, version).join("bin")
 }
 
 /// Path of one Kubernetes command (`kube-apiserver`, `kubectl`, ...) of the given version.
 pub fn kubernetes(version: &str, command: &str) -> PathBuf {
     bin_dir("kubernetes", version).join(command)
+}
+
+/// Path of `kubectl` of [`KUBERNETES_VERSION`].
+pub fn kubectl() -> PathBuf {
+    kubernetes(KUBERNETES_VERSION, "kubectl")
+}
+
+/// Path of `etcd`.
+pub fn etcd() -> PathBuf {
+    bin_dir("etcd", ETCD_VERSION).join("etcd")
+}
+
+/// Path of `etcdctl`.
+pub fn etcdctl() -> PathBuf {
+    bin_dir("etcd", ETCD_VERSION).join("etcdctl")
+}
+
+/// Path of `helm`.
+pub fn helm() -> PathBuf {
+    bin_dir("helm", HELM_VERSION).join("helm")
+}
+
+/// Path of `kwok`.
+pub fn kwok() -> PathBuf {
+    bin_dir("kwok", KWOK_VERSION).join("kwok")
+}
+
+/// Path of `kine`.
+pub fn kine() -> PathBuf {
+    bin_dir("kine", KINE_VERSION).join("kine")
 }

@@ -1,1 +1,36 @@
-//! kamaji-datastore
+//! The datastores that tenants' API servers write to, behind one intent-level trait.
+//!
+//! In goes a [`Connection`] (already resolved: bytes, no references to Secrets) and, per call, a [`Tenant`]; out comes
+//! what was changed, what is left, or an [`Error`] that is a sentence. The crate knows no Kubernetes client: who reads
+//! the DataStore object and its Secrets, and who writes conditions, is the caller.
+//!
+//! [`open`] connects lazily. The returned [`Store`] owns its pooled connections and its circuit: keep one per
+//! DataStore and version of its Secrets, and drop it to close them. What each driver creates in its server is in
+//! `docs/reference/compatibility.md`, section "Datastores".
+
+pub mod connection;
+pub mod error;
+pub mod etcd;
+pub mod store;
+pub mod tenant;
+
+mod circuit;
+
+pub use connection::{BasicAuth, Connection, Driver, Secret, Tls};
+pub use error::Error;
+pub use store::{Change, Changed, Health, Leftovers, Sizes, Store, TenantSize};
+pub use tenant::Tenant;
+
+use std::sync::Arc;
+
+/// A [`Store`] for this connection. Nothing is dialled before its first call.
+///
+/// # Errors
+/// [`Error::InvalidConnection`] when an endpoint is not `host:port`, [`Error::InvalidTls`] when a PEM block cannot be used
+/// or the client key does not belong to the client certificate, [`Error::Unsupported`] for a driver that is not built.
+pub fn open(connection: &Connection) -> Result<Arc<dyn Store>, Error> {
+    match connection.driver {
+        Driver::Etcd => Ok(Arc::new(etcd::EtcdStore::open(connection)?)),
+        driver @ (Driver::MySql | Driver::PostgreSql | Driver::Nats) => Err(Error::Unsupported { driver }),
+    }
+}

@@ -1,2 +1,7 @@
-//! The operator.
-fn main() {}
+//! The `kamaji` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kamaji_operator::cli::run(kamaji_operator::controller::run)
+}

@@ -1,1 +1,19 @@
-//! kamaji-plan
+//! Desired state, pure: what a tenant needs, computed from its specification and what was observed.
+//!
+//! Nothing in here reads a clock, a file or a network. The steps of a reconcile hand their outcomes on as values, so a
+//! step cannot run before the one that it needs:
+//! [`resolve`] gives [`resolve::Resolved`]; expose, issue and store give [`exposed::Exposed`], [`issued::Issued`] and
+//! [`stored::Stored`]; [`control_plane::plan`] turns the four into objects, and [`status`] into a report.
+
+pub mod component;
+pub mod control_plane;
+pub mod etcd_cluster;
+pub mod exposed;
+pub mod issuance;
+pub mod issued;
+pub mod rejection;
+pub mod resolve;
+pub mod status;
+pub mod stored;
+pub mod template;
+pub mod version;

@@ -1,0 +1,30 @@
+//! What our CustomResourceDefinitions have and the Go operator's do not. Everything else is equal in structure, which
+//! a test compares; whatever is added here is a decision that was reviewed.
+
+/// A field that only our CRD has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addition {
+    /// Name of the CustomResourceDefinition.
+    pub crd: &'static str,
+    /// Path of the field, from the root of the object.
+    pub path: &'static str,
+    /// Why it is there.
+    pub reason: &'static str,
+}
+
+/// Fields beyond the Go operator's.
+pub const FIELDS: &[Addition] = &[
+    Addition {
+        crd: "tenantcontrolplanes.kamaji.clastix.io",
+        path: "spec.kubernetes.encryptionAlgorithm",
+        reason: "keys can be ECDSA; has an annotation twin because typed Go clients drop the field",
+    },
+    Addition {
+        crd: "tenantcontrolplanes.kamaji.clastix.io",
+        path: "status.conditions",
+        reason: "standard conditions beside the phase, for kubectl wait, Flux and Argo CD",
+    },
+];
+
+/// CustomResourceDefinitions beyond the Go operator's.
+pub const KINDS: &[&str] = &["etcdclusters.kamaji.clastix.io"];

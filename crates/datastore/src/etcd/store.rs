@@ -1,0 +1,248 @@
+//! The etcd driver.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use etcd_client::{AlarmAction, AlarmType, DeleteOptions, GetOptions, StatusResponse};
+
+use super::pool::{Pool, REQUEST_TIMEOUT, Repeat};
+use super::{auth_status, grants, keys, version};
+use crate::{Changed, Connection, Error, Health, Leftovers, Sizes, Store, Tenant, TenantSize};
+
+/// Keys deleted by one request: enough to be quick, few enough that the server serves others in between.
+const BATCH: i64 = 1_000;
+/// Part of the quota from which on a warning is due, in percent.
+const QUOTA_WARNING: u64 = 80;
+
+/// An etcd that holds tenants. See [`crate::open`].
+#[derive(Debug)]
+pub struct EtcdStore {
+    pool: Pool,
+}
+
+impl EtcdStore {
+    /// Checks the connection's endpoints and TLS material; dials nothing.
+    pub fn open(connection: &Connection) -> Result<Self, Error> {
+        Ok(Self { pool: Pool::open(connection)? })
+    }
+
+    async fn count(&self, schema: &str) -> Result<u64, Error> {
+        let range = keys::of_schema(schema);
+        let answer = self
+            .pool
+            .call(&format!("count the keys of the schema {schema:?}"), Repeat::Safe, |connected| {
+                let mut client = connected.client;
+                let options = GetOptions::new().with_range(range.end.clone()).with_count_only();
+                let start = range.start.clone();
+                async move { client.get(start, Some(options)).await }
+            })
+            .await?;
+        Ok(u64::try_from(answer.count()).unwrap_or_default())
+    }
+
+    /// Deletes up to [`BATCH`] keys; returns how many were found.
+    async fn erase_batch(&self, schema: &str) -> Result<usize, Error> {
+        let range = keys::of_schema(schema);
+        let operation = format!("delete the keys of the schema {schema:?}");
+        let found = self
+            .pool
+            .call(&operation, Repeat::Safe, |connected| {
+                let mut client = connected.client;
+                let options = GetOptions::new().with_range(range.end.clone()).with_keys_only().with_limit(BATCH);
+                let start = range.start.clone();
+                async move { client.get(start, Some(options)).await }
+            })
+            .await?;
+        let Some(last) = found.kvs().last() else { return Ok(0) };
+        let batch = keys::up_to(&range.start, last.key());
+        self.pool
+            .call(&operation, Repeat::Safe, |connected| {
+                let mut client = connected.client;
+                let options = DeleteOptions::new().with_range(batch.end.clone());
+                let start = batch.start.clone();
+                async move { client.delete(start, Some(options)).await }
+            })
+            .await?;
+        Ok(found.kvs().len())
+    }
+
+    /// Whether the server asks its clients who they are.
+    async fn authenticates(&self) -> Result<bool, Error> {
+        self.pool
+            .call("say whether authentication is enabled", Repeat::Safe, |connected| {
+                auth_status::enabled(connected.channel)
+            })
+            .await
+    }
+
+    /// The status of each endpoint that answers, and a warning for each that does not.
+    async fn statuses(&self) -> (Vec<(&str, StatusResponse)>, Vec<String>) {
+        // Side by side: each of them may take its whole timeout.
+        let answers = futures::future::join_all(self.pool.endpoints().map(|endpoint| async move {
+            let status = self.pool.call_member(endpoint, "report its status", REQUEST_TIMEOUT, |connected| {
+                let mut client = connected.client;
+                async move { client.status().await }
+            });
+            (endpoint, status.await)
+        }));
+        let mut statuses = Vec::new();
+        let mut warnings = Vec::new();
+        for (endpoint, status) in answers.await {
+            match status {
+                Ok(status) => statuses.push((endpoint, status)),
+                Err(error) => warnings.push(error.to_string()),
+            }
+        }
+        (statuses, warnings)
+    }
+}
+
+#[async_trait]
+impl Store for EtcdStore {
+    async fn ensure_tenant(&self, tenant: &Tenant) -> Result<Changed, Error> {
+        tenant.check_names()?;
+        let observed = grants::observe(&self.pool, tenant).await?;
+        if observed.is_complete(tenant) {
+            return Ok(Changed::default());
+        }
+        grants::ensure(&self.pool, tenant, &observed).await
+    }
+
+    async fn is_set_up(&self, tenant: &Tenant) -> Result<bool, Error> {
+        tenant.check_names()?;
+        Ok(grants::observe(&self.pool, tenant).await?.is_complete(tenant))
+    }
+
+    async fn revoke(&self, tenant: &Tenant) -> Result<(), Error> {
+        tenant.check_names()?;
+        let observed = grants::observe(&self.pool, tenant).await?;
+        grants::revoke(&self.pool, tenant, &observed).await
+    }
+
+    async fn erase(&self, tenant: &Tenant) -> Result<(), Error> {
+        tenant.check_names()?;
+        let observed = grants::observe(&self.pool, tenant).await?;
+        if observed.role_exists() && !observed.user_has_role(tenant) {
+            grants::refuse_foreign_schema(&self.pool, tenant).await?;
+        }
+        let batch = u64::try_from(BATCH).unwrap_or(1);
+        // One batch more than there are now: a writer that goes on must not keep this going for ever.
+        let batches = self.count(&tenant.schema).await?.div_ceil(batch) + 1;
+        for _ in 0..batches {
+            if self.erase_batch(&tenant.schema).await? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn recount(&self, tenant: &Tenant) -> Result<Leftovers, Error> {
+        tenant.check_names()?;
+        let observed = grants::observe(&self.pool, tenant).await?;
+        let left = |there: bool| u64::from(there);
+        Ok(Leftovers {
+            keys: self.count(&tenant.schema).await?,
+            users: left(observed.user_is_own(tenant) || observed.user_has_role(tenant)),
+            roles: left(observed.role_exists()),
+        })
+    }
+
+    async fn probe(&self) -> Result<Health, Error> {
+        // Through the circuit, and only for administrators: a store that is away or a login that may not is an error.
+        self.pool
+            .call("list the roles", Repeat::Safe, |connected| {
+                let mut client = connected.client;
+                async move { client.role_list().await }
+            })
+            .await?;
+        let mut warnings = Vec::new();
+        if !self.authenticates().await? {
+            warnings.push(
+                "etcd has authentication disabled: every client reaches the keys of every tenant; enable it with \
+                 `etcdctl auth enable` after adding the user and role root"
+                    .to_owned(),
+            );
+        }
+        let (statuses, silent) = self.statuses().await;
+        warnings.extend(silent);
+        let mut versions: Vec<&str> = statuses.iter().map(|(_, status)| status.version()).collect();
+        versions.sort_by_key(|version| version::order(version));
+        let lowest = versions.first().copied().unwrap_or_default();
+        if !statuses.is_empty() {
+            warnings.extend(version::warning(lowest));
+        }
+        for (endpoint, status) in &statuses {
+            warnings.extend(quota_warning(endpoint, status));
+            if status.is_learner() {
+                warnings.push(format!(
+                    "the endpoint {endpoint} is a learner, which answers no requests; promote it, or remove it from \
+                     spec.endpoints"
+                ));
+            }
+        }
+        let alarms = self
+            .pool
+            .call("list its alarms", Repeat::Safe, |connected| {
+                let mut client = connected.client;
+                async move { client.alarm(AlarmAction::Get, AlarmType::None, None).await }
+            })
+            .await?;
+        for alarm in alarms.alarms() {
+            let member = alarm.member_id();
+            warnings.push(match alarm.alarm() {
+                AlarmType::Nospace => format!(
+                    "member {member:x} of etcd raised NOSPACE: no tenant can write; compact and defragment it, or raise \
+                     its quota, then disarm the alarm"
+                ),
+                AlarmType::Corrupt => format!(
+                    "member {member:x} of etcd raised CORRUPT: its data differs from the others'; replace the member"
+                ),
+                AlarmType::None => continue,
+            });
+        }
+        Ok(Health { version: lowest.to_owned(), warnings })
+    }
+
+    async fn sizes(&self, tenants: &[Tenant]) -> Result<Sizes, Error> {
+        let status = self
+            .pool
+            .call("report its status", Repeat::Safe, |connected| {
+                let mut client = connected.client;
+                async move { client.status().await }
+            })
+            .await?;
+        let mut by_schema = BTreeMap::new();
+        for tenant in tenants {
+            tenant.check_names()?;
+            let keys = self.count(&tenant.schema).await?;
+            by_schema.insert(tenant.schema.clone(), TenantSize { keys, bytes: None });
+        }
+        Ok(Sizes {
+            bytes: positive(status.db_size()),
+            bytes_in_use: positive(status.raft_used_db_size()),
+            quota: positive(status.db_size_quota()),
+            tenants: by_schema,
+        })
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.pool.retry_after()
+    }
+}
+
+/// A size that the server knows: older ones leave the field at zero.
+fn positive(size: i64) -> Option<u64> {
+    u64::try_from(size).ok().filter(|size| *size > 0)
+}
+
+/// The size is not in the sentence: it would change with every probe.
+fn quota_warning(endpoint: &str, status: &StatusResponse) -> Option<String> {
+    let (size, quota) = (positive(status.db_size())?, positive(status.db_size_quota())?);
+    (size >= quota / 100 * QUOTA_WARNING).then(|| {
+        format!(
+            "etcd at {endpoint} uses more than {QUOTA_WARNING} % of its quota of {quota} bytes: compact and defragment \
+             it, or raise --quota-backend-bytes, before it stops taking writes"
+        )
+    })
+}

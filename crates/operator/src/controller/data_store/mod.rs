@@ -1,0 +1,267 @@
+//! The controller of DataStores: opens them, says whether they can be used, and keeps them while they are in use.
+
+pub mod credentials;
+pub mod pool;
+mod secret_watch;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kamaji_api::{
+    DataStore, DataStoreStatus, contract,
+    conditions::{self, ConditionStatus},
+};
+use kamaji_apply::EventType;
+use kamaji_pki::Authority;
+use kube::{
+    ResourceExt,
+    runtime::{
+        controller::{Action, Config, applier},
+        reflector::ObjectRef,
+    },
+};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tracing::Instrument;
+
+use self::{
+    pool::{Opened, Pool},
+    secret_watch::SecretWatch,
+};
+use super::{backoff::Backoff, context::Context, stores::Stores};
+
+/// Name of the controller in progress reports and metrics.
+pub const CONTROLLER: &str = "datastore";
+/// Condition that says whether the DataStore can be used.
+pub const VALIDATION: &str = "kamaji.clastix.io/DataStoreValidation";
+/// Condition that says whether the DataStore may be deleted.
+const DELETION: &str = "kamaji.clastix.io/DataStoreAllowedDeletion";
+/// A server has no watch, so a usable one is asked this often whether it still answers.
+const PROBE: Duration = Duration::from_secs(30);
+/// Longest time until a DataStore that cannot be used is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// Deadline of one pass.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What all passes share.
+pub struct Shared {
+    context: Context,
+    stores: Stores,
+    pool: Arc<Pool>,
+    secrets: SecretWatch,
+    backoff: Backoff,
+    tenants: UnboundedSender<ObjectRef<kamaji_api::TenantControlPlane>>,
+}
+
+impl Shared {
+    /// Nothing is open yet.
+    pub fn new(
+        context: Context,
+        stores: Stores,
+        pool: Arc<Pool>,
+        wake: &super::stores::Wake,
+    ) -> Self {
+        let secrets = SecretWatch::new(context.process.client.clone(), wake.data_stores.clone());
+        Self { context, stores, pool, secrets, backoff: Backoff::default(), tenants: wake.tenants.clone() }
+    }
+}
+
+/// Runs until `wake` is closed.
+pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<DataStore>>) {
+    let store = shared.stores.data_stores.store.clone();
+    let queue = UnboundedReceiverStream::new(wake).map(Ok::<_, std::convert::Infallible>);
+    let reconcile = |data_store: Arc<DataStore>, shared: Arc<Shared>| {
+        let span = tracing::info_span!("datastore", data_store = data_store.name_any());
+        Box::pin(async move { Ok::<_, std::convert::Infallible>(reconcile(data_store, &shared).await) }.instrument(span))
+    };
+    let never = |_: Arc<DataStore>, error: &std::convert::Infallible, _: Arc<Shared>| match *error {};
+    applier(reconcile, never, shared, store, queue, Config::default())
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+async fn reconcile(data_store: Arc<DataStore>, shared: &Shared) -> Action {
+    let process = &shared.context.process;
+    process.leadership.acquired().await;
+    shared.stores.ready().await;
+    let name = data_store.name_any();
+    let data_store = shared.stores.data_stores.get(None, &name).unwrap_or(data_store);
+    let _busy = process.progress.started(CONTROLLER, &name, DEADLINE);
+    let began = std::time::Instant::now();
+    let ended = tokio::time::timeout(DEADLINE, pass(&data_store, shared)).await;
+    let (action, result) = match ended {
+        Ok(Ok(action)) => (action, "done"),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the DataStore could not be written");
+            (Action::requeue(shared.backoff.next(&name)), error.category())
+        }
+        Err(_) => (Action::requeue(shared.backoff.next(&name)), "deadline"),
+    };
+    process.metrics.reconcile_ended(CONTROLLER, result, began.elapsed());
+    action
+}
+
+async fn pass(data_store: &Arc<DataStore>, shared: &Shared) -> Result<Action, kamaji_apply::Error> {
+    if data_store.annotations().contains_key(contract::annotations::PAUSED) {
+        return Ok(Action::await_change());
+    }
+    let name = data_store.name_any();
+    let tenants = shared.stores.tenants.store.state();
+    let used_by = credentials::used_by(&name, tenants.iter().map(AsRef::as_ref));
+    if data_store.metadata.deletion_timestamp.is_some() {
+        return release(data_store, shared, used_by).await;
+    }
+    hold(data_store, shared).await?;
+    shared.secrets.follow(&name, &credentials::references(data_store));
+    let verdict = check(data_store, shared).await;
+    let usable = verdict.is_ok();
+    write_status(data_store, shared, used_by, &verdict).await?;
+    Ok(if usable {
+        shared.backoff.reset(&name);
+        Action::requeue(shared.backoff.spread(PROBE))
+    } else {
+        Action::requeue(shared.backoff.next(&name).min(RETRY))
+    })
+}
+
+/// Reason and sentence of a DataStore that cannot be used.
+type Fault = (&'static str, String);
+
+/// Opens the datastore and asks it whether it answers. The sentence of success holds what it warns about.
+async fn check(data_store: &DataStore, shared: &Shared) -> Result<String, Fault> {
+    let name = data_store.name_any();
+    let opened = match open(data_store, shared).await {
+        Ok(opened) => opened,
+        Err(fault) => {
+            shared.pool.remove(&name);
+            return Err(fault);
+        }
+    };
+    match opened.store.probe().await {
+        Ok(health) => {
+            let known = shared.pool.get(&name).is_some_and(|known| Arc::ptr_eq(&known, &opened));
+            if !known {
+                shared.pool.put(&name, opened);
+                wake_tenants(&name, shared);
+            }
+            Ok(health.warnings.join(" "))
+        }
+        // The pool keeps what is open: its circuit fails fast, and tenants that need nothing go on.
+        Err(error) => Err(("ConnectionFailed", error.to_string())),
+    }
+}
+
+async fn open(data_store: &DataStore, shared: &Shared) -> Result<Arc<Opened>, Fault> {
+    let name = data_store.name_any();
+    let material = credentials::read(&shared.context.process.client, data_store)
+        .await
+        .map_err(|error| ("TLSConfigurationValidationFailed", error.to_string()))?;
+    if let Some(opened) = shared.pool.get(&name)
+        && opened.connection == material.connection
+        && opened.authority_pem == material.authority
+    {
+        return Ok(opened);
+    }
+    let authority = Authority::from_pem(&material.authority, &material.authority_key).map_err(|error| {
+        ("TLSConfigurationValidationFailed", format!("spec.tlsConfig.certificateAuthority: {error}"))
+    })?;
+    let store = kamaji_datastore::open(&material.connection)
+        .map_err(|error| ("TLSConfigurationValidationFailed", error.to_string()))?;
+    Ok(Arc::new(Opened { connection: material.connection, store, authority, authority_pem: material.authority }))
+}
+
+fn wake_tenants(name: &str, shared: &Shared) {
+    for tenant in shared.stores.tenants.store.state() {
+        if tenant.spec.data_store.is_none() || super::stores::data_store_names(&tenant).contains(name) {
+            let _ = shared.tenants.send(ObjectRef::from_obj(tenant.as_ref()));
+        }
+    }
+}
+
+async fn hold(data_store: &DataStore, shared: &Shared) -> Result<(), kamaji_apply::Error> {
+    let finalizer = contract::finalizers::DATASTORE_IN_USE;
+    if data_store.finalizers().iter().any(|present| present == finalizer) {
+        return Ok(());
+    }
+    let mut finalizers = data_store.finalizers().to_vec();
+    finalizers.push(finalizer.to_owned());
+    let held = shared.context.applier.set_finalizers(data_store, finalizers).await?;
+    shared.stores.data_stores.recent.wrote(&held);
+    Ok(())
+}
+
+/// Lets a DataStore go that no tenant uses.
+async fn release(
+    data_store: &DataStore,
+    shared: &Shared,
+    used_by: Vec<String>,
+) -> Result<Action, kamaji_apply::Error> {
+    let finalizer = contract::finalizers::DATASTORE_IN_USE;
+    if !used_by.is_empty() {
+        let sentence = format!("still used by {}; delete or move these tenants first", used_by.join(", "));
+        let mut status = data_store.status.clone().unwrap_or_default();
+        let mut all = status.conditions.take().unwrap_or_default();
+        let now = Time(Timestamp::now());
+        let generation = data_store.metadata.generation;
+        let unmet = ConditionStatus::False;
+        conditions::set(&mut all, conditions::condition(DELETION, unmet, "DataStoreStillUsed", &sentence, generation, &now));
+        status.conditions = Some(all);
+        status.used_by = Some(used_by);
+        save(data_store, shared, status).await?;
+        return Ok(Action::requeue(shared.backoff.spread(PROBE)));
+    }
+    let rest: Vec<String> = data_store.finalizers().iter().filter(|present| *present != finalizer).cloned().collect();
+    if rest.len() != data_store.finalizers().len() {
+        match shared.context.applier.set_finalizers(data_store, rest).await {
+            Ok(_) => {}
+            Err(error) if error.code() == Some(404) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let name = data_store.name_any();
+    shared.pool.remove(&name);
+    shared.secrets.follow(&name, &std::collections::BTreeSet::new());
+    Ok(Action::await_change())
+}
+
+async fn write_status(
+    data_store: &DataStore,
+    shared: &Shared,
+    used_by: Vec<String>,
+    verdict: &Result<String, Fault>,
+) -> Result<(), kamaji_apply::Error> {
+    let now = Time(Timestamp::now());
+    let generation = data_store.metadata.generation;
+    let (holds, reason, message) = match verdict {
+        Ok(warnings) => (ConditionStatus::True, "DataStoreIsValid", warnings.as_str()),
+        Err((reason, sentence)) => (ConditionStatus::False, *reason, sentence.as_str()),
+    };
+    let mut status = data_store.status.clone().unwrap_or_default();
+    let was_ready = status.ready;
+    status.observed_generation = generation;
+    status.used_by = (!used_by.is_empty()).then_some(used_by);
+    status.ready = verdict.is_ok();
+    let mut all = status.conditions.take().unwrap_or_default();
+    let new = conditions::condition(VALIDATION, holds, reason, message, generation, &now);
+    let changed = conditions::set(&mut all, new);
+    status.conditions = Some(all);
+    if changed && (!message.is_empty() || was_ready != status.ready) {
+        let kind = if verdict.is_ok() && message.is_empty() { EventType::Normal } else { EventType::Warning };
+        let note = if message.is_empty() { "The datastore answers.".to_owned() } else { message.to_owned() };
+        shared.context.event(data_store, kind, reason, "Check", note).await;
+    }
+    save(data_store, shared, status).await
+}
+
+async fn save(data_store: &DataStore, shared: &Shared, status: DataStoreStatus) -> Result<(), kamaji_apply::Error> {
+    if data_store.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let mut desired = data_store.clone();
+    desired.status = Some(status);
+    let applied = shared.context.applier.apply_status(&desired, data_store).await?;
+    shared.stores.data_stores.recent.wrote(&applied.object);
+    Ok(())
+}

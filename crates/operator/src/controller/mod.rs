@@ -1,0 +1,55 @@
+//! The controllers, and what they share.
+
+pub mod backoff;
+pub mod context;
+pub mod data_store;
+pub mod etcd_cluster;
+mod fleet;
+pub mod keyring;
+pub mod recent;
+pub mod stores;
+pub mod tenant_control_plane;
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use tokio::sync::mpsc;
+
+use self::{
+    context::Context,
+    data_store::pool::Pool,
+    keyring::Keyring,
+    stores::{Stores, Wake},
+};
+use crate::process::Process;
+
+/// Runs every controller until a shutdown is asked for.
+///
+/// # Errors
+/// When a controller cannot go on.
+pub async fn run(process: Process) -> anyhow::Result<()> {
+    let context = Context::new(process.clone());
+    let (tenant_wake, tenants) = mpsc::unbounded_channel();
+    let (data_store_wake, data_stores) = mpsc::unbounded_channel();
+    let wake = Wake { tenants: tenant_wake, data_stores: data_store_wake };
+    let keyring = Arc::new(Keyring::default());
+    let pool = Arc::new(Pool::default());
+    let gone = {
+        let keyring = Arc::clone(&keyring);
+        move |tenant_uid: &str| keyring.drop_tenant(tenant_uid)
+    };
+    let (stores, mut watches) = Stores::watch(&process.client, &process.progress, &wake, gone);
+    process.metrics.publish(Arc::new(fleet::Fleet::new(stores.clone(), process.options.certificate_expiration_deadline)));
+    let tenant_shared =
+        tenant_control_plane::Shared::new(context.clone(), stores.clone(), keyring, Arc::clone(&pool));
+    let data_store_shared = data_store::Shared::new(context.clone(), stores, pool, &wake);
+    tokio::select! {
+        () = process.shutdown.requested() => {}
+        () = async { while watches.next().await.is_some() {} } => {}
+        () = tenant_control_plane::run(Arc::new(tenant_shared), tenants) => {}
+        () = data_store::run(Arc::new(data_store_shared), data_stores) => {}
+        outcome = etcd_cluster::run(Arc::new(context)) => outcome?,
+    }
+    Ok(())
+}
+

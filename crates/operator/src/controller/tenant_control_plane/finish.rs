@@ -1,0 +1,149 @@
+//! The end of a tenant: drain, revoke, erase, recount, release.
+//!
+//! Access is revoked before data is erased, even if the pods cannot be seen to end: a running API server writes its keys
+//! back.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kamaji_api::{TenantControlPlane, contract};
+use kamaji_datastore::Tenant;
+use kamaji_plan::{control_plane::names::TenantSecret, issuance::datastore::recorded_identity, resolve::StoreIdentity};
+use kube::{
+    Api, ResourceExt,
+    api::ListParams,
+    runtime::reflector::ObjectRef,
+};
+
+use super::{
+    Shared,
+    error::{Error, Halt},
+    secrets,
+};
+
+/// How long pods may take to end before access is revoked under them.
+const DRAIN: Duration = Duration::from_secs(120);
+
+/// Puts the finalizer on a tenant before anything of it is made on a datastore, so that nothing can be left there.
+///
+/// # Errors
+/// When the finalizer cannot be written.
+pub async fn hold(shared: &Shared, tenant: &TenantControlPlane) -> Result<(), Halt> {
+    let finalizer = contract::finalizers::DATASTORE;
+    if tenant.finalizers().iter().any(|present| present == finalizer) {
+        return Ok(());
+    }
+    let mut finalizers = tenant.finalizers().to_vec();
+    finalizers.push(finalizer.to_owned());
+    let held = shared.context.applier.set_finalizers(tenant, finalizers).await.map_err(|source| write_failed(tenant, source))?;
+    shared.stores.tenants.recent.wrote(&held);
+    Ok(())
+}
+
+/// Takes a tenant down, step by step; each pass goes as far as it can.
+///
+/// # Errors
+/// [`Halt::Waiting`] while pods end or the datastore is away, [`Halt::Failed`] when a call fails.
+pub async fn finish(shared: &Shared, tenant: &Arc<TenantControlPlane>) -> Result<(), Halt> {
+    let ours = [contract::finalizers::DATASTORE, contract::finalizers::SOOT];
+    if !tenant.finalizers().iter().any(|finalizer| ours.contains(&finalizer.as_str())) {
+        return Ok(());
+    }
+    drain(shared, tenant).await?;
+    if let Some(identity) = identity(shared, tenant) {
+        let name = store_name(shared, tenant);
+        let opened = shared.pool.get(&name).ok_or_else(|| {
+            Halt::watch(
+                "DataStoreNotReady",
+                format!(
+                    "The tenant's keys cannot be erased because the DataStore {name} is not ready; deletion goes on by \
+                     itself when it is."
+                ),
+            )
+        })?;
+        let failed = |source| Error::Store { name: name.clone(), source };
+        let place = Tenant { schema: identity.schema, user: identity.user, password: None };
+        opened.store.revoke(&place).await.map_err(failed)?;
+        opened.store.erase(&place).await.map_err(failed)?;
+        let leftovers = opened.store.recount(&place).await.map_err(failed)?;
+        if !leftovers.is_empty() {
+            return Err(Halt::poll("Erasing", format!("The DataStore {name} still holds {leftovers} of the tenant.")));
+        }
+    }
+    release(shared, tenant).await
+}
+
+/// Deletes the Deployment and waits for its pods.
+async fn drain(shared: &Shared, tenant: &TenantControlPlane) -> Result<(), Halt> {
+    let (name, namespace) = (tenant.name_any(), tenant.namespace().unwrap_or_default());
+    if let Some(deployment) = shared.stores.deployments.get(Some(&namespace), &name) {
+        let applier = &shared.context.applier;
+        if deployment.metadata.deletion_timestamp.is_none() {
+            applier
+                .delete(deployment.as_ref())
+                .await
+                .map_err(|source| Error::Write { what: format!("Deployment {name}"), source })?;
+        }
+        shared.stores.deployments.recent.forget(&ObjectRef::from_obj(deployment.as_ref()));
+    }
+    let pods: Api<Pod> = Api::namespaced(shared.context.process.client.clone(), &namespace);
+    let selector = ListParams::default().labels(&contract::labels::pod_selector_text(&name));
+    let left = pods
+        .list_metadata(&selector)
+        .await
+        .map_err(|source| Error::Read { what: format!("the pods of {name}"), source: Box::new(source) })?
+        .items
+        .len();
+    let began = tenant.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+    let overdue = began.is_some_and(|began| {
+        Timestamp::now().duration_since(began).unsigned_abs() > DRAIN
+    });
+    if left == 0 {
+        return Ok(());
+    }
+    if overdue {
+        tracing::warn!(left, "the pods do not end; access is revoked under them");
+        return Ok(());
+    }
+    Err(Halt::poll("Draining", format!("{left} pods of the control plane have yet to end.")))
+}
+
+/// The names under which the tenant may have left something.
+fn identity(shared: &Shared, tenant: &TenantControlPlane) -> Option<StoreIdentity> {
+    let setup = tenant.status.as_ref().map(|status| status.storage.setup.clone()).unwrap_or_default();
+    if let (Some(schema), Some(user)) = (setup.schema, setup.user) {
+        return Some(StoreIdentity { schema, user });
+    }
+    let name = TenantSecret::DatastoreConfig.name(&tenant.name_any());
+    let config = shared.stores.secrets.get(tenant.namespace().as_deref(), &name)?;
+    recorded_identity(&config)
+}
+
+fn store_name(shared: &Shared, tenant: &TenantControlPlane) -> String {
+    let reported = tenant.status.as_ref().and_then(|status| status.storage.data_store_name.clone());
+    reported
+        .or_else(|| tenant.spec.data_store.clone())
+        .or_else(|| shared.context.process.options.default_data_store.clone())
+        .unwrap_or_default()
+}
+
+/// Lets the tenant's own finalizers go: first that of its datastore Secret, then the tenant's.
+async fn release(shared: &Shared, tenant: &TenantControlPlane) -> Result<(), Halt> {
+    let name = TenantSecret::DatastoreConfig.name(&tenant.name_any());
+    if let Some(config) = shared.stores.secrets.get(tenant.namespace().as_deref(), &name) {
+        secrets::release(shared, &[config]).await?;
+    }
+    let ours = [contract::finalizers::DATASTORE, contract::finalizers::SOOT];
+    let rest = tenant.finalizers().iter().filter(|present| !ours.contains(&present.as_str())).cloned().collect();
+    let released = shared.context.applier.set_finalizers(tenant, rest).await;
+    match released {
+        Ok(_) => Ok(()),
+        Err(error) if error.code() == Some(404) => Ok(()),
+        Err(source) => Err(write_failed(tenant, source)),
+    }
+}
+
+fn write_failed(tenant: &TenantControlPlane, source: kamaji_apply::Error) -> Halt {
+    Error::Write { what: format!("TenantControlPlane {}", tenant.name_any()), source }.into()
+}

@@ -1,0 +1,251 @@
+//! The issue step: the tenant's authorities, certificates and kubeconfigs.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Secret;
+use kamaji_api::TenantControlPlane;
+use kamaji_apply::EventType;
+use kamaji_pki::{Certificate, KeyAlgorithm};
+use kamaji_plan::{
+    control_plane::names::TenantSecret,
+    exposed::Exposed,
+    issuance::{self, Data, Moment, Request, authorities, kubeconfigs, leaves, mint},
+    issued::Issued,
+    rejection::Rejection,
+    resolve::Resolved,
+};
+use kube::Api;
+
+use super::{
+    Shared,
+    error::{Error, Halt},
+    observe::Observed,
+    secrets::{self, Good},
+};
+
+/// Makes sure that every certificate and kubeconfig is there and valid.
+///
+/// # Errors
+/// [`Halt::Waiting`] when a root is lost or unreadable, [`Halt::Failed`] when something cannot be made or written.
+pub async fn issue(
+    shared: &Shared,
+    resolved: &Resolved,
+    exposed: &Exposed,
+    observed: &Observed,
+    roots: &Roots,
+    moment: &Moment,
+) -> Result<Issued, Halt> {
+    let requests = what_is_missing(resolved, exposed, observed, roots, moment)?;
+    let signers = if requests.is_empty() { None } else { Some(roots.signers()?) };
+    let written = try_join_all(requests.iter().filter_map(|request| {
+        let signers = signers.as_ref()?;
+        Some(write(shared, resolved, observed, request, signers, moment))
+    }))
+    .await?;
+    let mut good: BTreeMap<TenantSecret, Good> = roots.secrets.clone();
+    for which in [
+        TenantSecret::ApiServer,
+        TenantSecret::KubeletClient,
+        TenantSecret::FrontProxyClient,
+        TenantSecret::AdminKubeconfig,
+        TenantSecret::ControllerManagerKubeconfig,
+        TenantSecret::SchedulerKubeconfig,
+    ] {
+        if let Some(secret) = observed.secrets.get(&which) {
+            good.insert(which, Arc::clone(secret));
+        }
+    }
+    good.extend(written);
+    for (which, secret) in &good {
+        secrets::mend_metadata(shared, resolved, *which, secret).await?;
+        shared.keyring.keep(&resolved.uid, *which, secret);
+    }
+    let secrets = good.iter().map(|(which, secret)| (*which, issuance::digest(secret))).collect();
+    Ok(Issued { algorithm: roots.algorithm, secrets })
+}
+
+fn what_is_missing(
+    resolved: &Resolved,
+    exposed: &Exposed,
+    observed: &Observed,
+    roots: &Roots,
+    moment: &Moment,
+) -> Result<Vec<Request>, Halt> {
+    let live = |which: TenantSecret| observed.secrets.get(&which).map(Arc::as_ref);
+    let (ca, ca_pem) = roots.certificate(TenantSecret::Ca)?;
+    let (front_proxy_ca, _) = roots.certificate(TenantSecret::FrontProxyCa)?;
+    let authorities = leaves::Authorities { ca: &ca, front_proxy_ca: &front_proxy_ca };
+    let algorithm = resolved.encryption_algorithm.unwrap_or(roots.algorithm);
+    let mut requests = leaves::missing(resolved, exposed, &authorities, algorithm, live, moment);
+    requests.extend(kubeconfigs::missing(resolved, exposed, &ca, ca_pem, algorithm, live, moment));
+    Ok(requests)
+}
+
+async fn write(
+    shared: &Shared,
+    resolved: &Resolved,
+    observed: &Observed,
+    request: &Request,
+    signers: &mint::Signers,
+    moment: &Moment,
+) -> Result<(TenantSecret, Good), Halt> {
+    let which = request.secret;
+    let existing = observed.secrets.get(&which);
+    // What was deleted by hand comes back as it was, if it is still good: other bytes would roll the pods.
+    if existing.is_none()
+        && let Some(last) = shared.keyring.last(&resolved.uid, which)
+        && let Some(data) = last.data.clone()
+    {
+        shared.keyring.drop_secret(&resolved.uid, which);
+        return Ok((which, secrets::create(shared, resolved, which, data).await?));
+    }
+    let data = mint::data(request, signers).map_err(|source| Error::Mint { what: which.name(&resolved.name), source })?;
+    let Some(existing) = existing else {
+        return Ok((which, secrets::create(shared, resolved, which, data).await?));
+    };
+    let written = secrets::replace(shared, resolved, which, data, existing, moment).await?;
+    let note = format!("{}: {}.", which.name(&resolved.name), request.reasons.join("; "));
+    shared.context.event(resolved.tenant.as_ref(), EventType::Normal, "CertificateIssued", "Issue", note).await;
+    Ok((which, written))
+}
+
+/// The tenant's three roots.
+pub struct Roots {
+    /// The algorithm of the authority.
+    pub algorithm: KeyAlgorithm,
+    /// The three Secrets.
+    pub secrets: BTreeMap<TenantSecret, Good>,
+}
+
+impl Roots {
+    fn secret(&self, which: TenantSecret) -> Result<&Secret, Halt> {
+        self.secrets.get(&which).map(Arc::as_ref).ok_or_else(|| {
+            Halt::poll("KeyMissing", format!("the Secret {} is not there", which.component()))
+        })
+    }
+
+    fn certificate(&self, which: TenantSecret) -> Result<(Certificate, &[u8]), Halt> {
+        let (key, _) = authorities::pair_keys(which);
+        let pem = issuance::value(self.secret(which)?, key);
+        let certificate = Certificate::from_pem(pem)
+            .map_err(|source| Error::Mint { what: which.component().to_owned(), source })?;
+        Ok((certificate, pem))
+    }
+
+    fn signers(&self) -> Result<mint::Signers, Halt> {
+        let (ca, front_proxy_ca) = (self.secret(TenantSecret::Ca)?, self.secret(TenantSecret::FrontProxyCa)?);
+        mint::Signers::new(ca, front_proxy_ca)
+            .map_err(|source| Error::Mint { what: "the authorities".to_owned(), source }.into())
+    }
+}
+
+/// Makes sure that the three roots are there. They are made once, and come back with the same bytes.
+///
+/// # Errors
+/// [`Halt::Waiting`] when a root of a running tenant is lost or unreadable: only its owner can decide what then.
+pub async fn roots(
+    shared: &Shared,
+    tenant: &TenantControlPlane,
+    resolved: &Resolved,
+    observed: &Observed,
+    moment: &Moment,
+) -> Result<Roots, Halt> {
+    let recorded = observed.is_recorded(tenant);
+    let made = try_join_all(TenantSecret::ROOTS.map(async |which| {
+        root(shared, resolved, observed, which, recorded, moment).await.map(|secret| (which, secret))
+    }))
+    .await?;
+    let secrets: BTreeMap<TenantSecret, Good> = made.into_iter().collect();
+    let algorithm = secrets
+        .get(&TenantSecret::Ca)
+        .and_then(|ca| kamaji_pki::PrivateKey::from_pem(issuance::value(ca, authorities::pair_keys(TenantSecret::Ca).1)).ok())
+        .map_or(authorities::DEFAULT_ALGORITHM, |key| key.algorithm());
+    Ok(Roots { algorithm, secrets })
+}
+
+async fn root(
+    shared: &Shared,
+    resolved: &Resolved,
+    observed: &Observed,
+    which: TenantSecret,
+    recorded: bool,
+    moment: &Moment,
+) -> Result<Good, Halt> {
+    let name = which.name(&resolved.name);
+    let last = shared.keyring.last(&resolved.uid, which);
+    match (observed.secrets.get(&which), last) {
+        (Some(live), _) if issuance::rotation_requested(live) => rotate(shared, resolved, which, live, moment).await,
+        (Some(live), Some(last)) if live.data != last.data => {
+            let data = last.data.clone().unwrap_or_default();
+            let restored = secrets::replace(shared, resolved, which, data, live, moment).await?;
+            let note = format!("{name} was edited by hand and has its former keys again.");
+            shared.context.event(resolved.tenant.as_ref(), EventType::Warning, "KeyRestored", "Restore", note).await;
+            Ok(restored)
+        }
+        (Some(live), _) => {
+            let faults = authorities::faults(which, live, moment);
+            if faults.is_empty() {
+                return Ok(Arc::clone(live));
+            }
+            let message = format!(
+                "it cannot be used: {}; restore it from a backup, or annotate it with \
+                 certs.kamaji.clastix.io/rotate=\"\" to have new keys made",
+                faults.join("; ")
+            );
+            Err(Rejection::new("KeyUnusable", format!("Secret {name}"), message).into())
+        }
+        (None, Some(last)) => {
+            let data = last.data.clone().unwrap_or_default();
+            let restored = secrets::create(shared, resolved, which, data).await?;
+            let note = format!("{name} was deleted and is back with the same keys.");
+            shared.context.event(resolved.tenant.as_ref(), EventType::Warning, "KeyRestored", "Restore", note).await;
+            Ok(restored)
+        }
+        (None, None) if recorded => find(shared, resolved, &name).await?.ok_or_else(|| {
+            let message = "it is gone while its keys are in use, and no copy is known; restore it from a backup, \
+                           because new keys would cut off every node and client of the tenant";
+            Rejection::new("KeyLost", format!("Secret {name}"), message).into()
+        }),
+        (None, None) => secrets::create(shared, resolved, which, generate(resolved, which, moment).await?).await,
+    }
+}
+
+/// Looks past the watch store: a root is too dear to be missed because a label was taken off it.
+async fn find(shared: &Shared, resolved: &Resolved, name: &str) -> Result<Option<Good>, Halt> {
+    let api: Api<Secret> = Api::namespaced(shared.context.process.client.clone(), &resolved.namespace);
+    let found = api
+        .get_opt(name)
+        .await
+        .map_err(|source| Error::Read { what: format!("Secret {name}"), source: Box::new(source) })?;
+    Ok(found.map(Arc::new))
+}
+
+async fn rotate(
+    shared: &Shared,
+    resolved: &Resolved,
+    which: TenantSecret,
+    live: &Good,
+    moment: &Moment,
+) -> Result<Good, Halt> {
+    let data = generate(resolved, which, moment).await?;
+    shared.keyring.drop_secret(&resolved.uid, which);
+    let rotated = secrets::replace(shared, resolved, which, data, live, moment).await?;
+    let note = format!("{}: new keys were made because a rotation was asked for.", which.name(&resolved.name));
+    shared.context.event(resolved.tenant.as_ref(), EventType::Warning, "KeyRotated", "Rotate", note).await;
+    Ok(rotated)
+}
+
+/// New keys. An RSA key takes a tenth of a second of CPU, too long for a thread that serves others.
+async fn generate(resolved: &Resolved, which: TenantSecret, moment: &Moment) -> Result<Data, Halt> {
+    let profile = authorities::profile(which, moment.now);
+    let algorithm = if which == TenantSecret::ServiceAccount {
+        authorities::SERVICE_ACCOUNT_ALGORITHM
+    } else {
+        resolved.encryption_algorithm.unwrap_or(authorities::DEFAULT_ALGORITHM)
+    };
+    tokio::task::spawn_blocking(move || mint::root(which, &profile, algorithm))
+        .await
+        .map_err(|_| Error::Cut)?
+        .map_err(|source| Error::Mint { what: which.name(&resolved.name), source }.into())
+}

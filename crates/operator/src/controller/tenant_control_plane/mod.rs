@@ -1,0 +1,214 @@
+//! The controller of TenantControlPlanes.
+//!
+//! [`steps`] reads like the list of a pass: observe, resolve, expose, issue and store side by side, plan, apply; then
+//! the status says how it went.
+
+pub mod error;
+mod expose;
+mod finish;
+mod granted;
+mod issue;
+mod observe;
+mod report;
+mod secrets;
+mod store;
+mod write;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use kamaji_api::{TenantControlPlane, contract};
+use kamaji_plan::{
+    control_plane,
+    exposed::Exposed,
+    issuance::{Moment, authorities},
+    issued::Issued,
+    resolve::Resolved,
+    stored::Stored,
+};
+use kube::{
+    ResourceExt,
+    runtime::{
+        controller::{Action, Config, applier},
+        reflector::ObjectRef,
+    },
+};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tracing::Instrument;
+
+use self::{
+    error::{Error, Halt},
+    granted::Granted,
+};
+use super::{context::Context, data_store::pool::Pool, keyring::Keyring, stores::{Stores, object_key}};
+
+/// Name of the controller in progress reports and metrics.
+pub const CONTROLLER: &str = "tenantcontrolplane";
+
+/// Every tenant is observed again after about this long, reading only: a lost event is a delay, never a stall.
+const RESYNC: Duration = Duration::from_mins(30);
+
+/// What all passes share.
+pub struct Shared {
+    /// Flags, write door, Events.
+    pub context: Context,
+    /// The watch stores.
+    pub stores: Stores,
+    /// Last good Secrets.
+    pub keyring: Arc<Keyring>,
+    /// Open datastores.
+    pub pool: Arc<Pool>,
+    /// Rights that were seen complete.
+    pub granted: Granted,
+    backoff: super::backoff::Backoff,
+}
+
+impl Shared {
+    /// Nothing is known yet.
+    pub fn new(context: Context, stores: Stores, keyring: Arc<Keyring>, pool: Arc<Pool>) -> Self {
+        Self { context, stores, keyring, pool, granted: Granted::default(), backoff: super::backoff::Backoff::default() }
+    }
+
+    /// The clock of one pass.
+    pub fn moment(&self) -> Moment {
+        let deadline = self.context.process.options.certificate_expiration_deadline;
+        Moment {
+            now: Timestamp::now(),
+            renew_before: SignedDuration::try_from(deadline).unwrap_or(SignedDuration::from_hours(24)),
+        }
+    }
+
+    fn forget(&self, tenant_uid: &str) {
+        self.keyring.drop_tenant(tenant_uid);
+        self.granted.forget(tenant_uid);
+        self.backoff.reset(tenant_uid);
+    }
+}
+
+/// Runs until `wake` is closed.
+pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<TenantControlPlane>>) {
+    let cap = shared.context.process.options.max_concurrent_reconciles;
+    let cap = cap.map_or(0, |cap| u16::try_from(cap.get()).unwrap_or(u16::MAX));
+    let store = shared.stores.tenants.store.clone();
+    let queue = UnboundedReceiverStream::new(wake).map(Ok::<_, std::convert::Infallible>);
+    let reconcile = |tenant: Arc<TenantControlPlane>, shared: Arc<Shared>| {
+        let span = tracing::info_span!("tenant", tenant = object_key(tenant.as_ref()));
+        Box::pin(async move { Ok::<_, std::convert::Infallible>(reconcile(tenant, &shared).await) }.instrument(span))
+    };
+    let never = |_: Arc<TenantControlPlane>, error: &std::convert::Infallible, _: Arc<Shared>| match *error {};
+    applier(reconcile, never, shared, store, queue, Config::default().concurrency(cap))
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+async fn reconcile(tenant: Arc<TenantControlPlane>, shared: &Shared) -> Action {
+    let process = &shared.context.process;
+    process.leadership.acquired().await;
+    shared.stores.ready().await;
+    let tenant = shared.stores.tenants.get(tenant.namespace().as_deref(), &tenant.name_any()).unwrap_or(tenant);
+    let deadline = process.options.reconcile_timeout;
+    let busy = process.progress.started(CONTROLLER, object_key(tenant.as_ref()), deadline);
+    let began = std::time::Instant::now();
+    let (action, result) = match tokio::time::timeout(deadline, pass(&tenant, shared)).await {
+        Ok((action, result)) => (action, result),
+        Err(_) => {
+            tracing::warn!(seconds = deadline.as_secs(), "the pass took longer than its deadline and was cut");
+            (Action::requeue(shared.backoff.next(&tenant.uid().unwrap_or_default())), "deadline")
+        }
+    };
+    process.metrics.reconcile_ended(CONTROLLER, result, began.elapsed());
+    drop(busy);
+    action
+}
+
+/// One pass: what it found, then how it ended.
+async fn pass(tenant: &Arc<TenantControlPlane>, shared: &Shared) -> (Action, &'static str) {
+    let uid = tenant.uid().unwrap_or_default();
+    if tenant.annotations().contains_key(contract::annotations::PAUSED) {
+        return (Action::await_change(), "paused");
+    }
+    let mut findings = Findings::default();
+    let ended = if tenant.metadata.deletion_timestamp.is_some() {
+        match finish::finish(shared, tenant).await {
+            Ok(()) => {
+                shared.forget(&uid);
+                return (Action::await_change(), "released");
+            }
+            Err(halt) => Err(halt),
+        }
+    } else {
+        steps(tenant, shared, &mut findings).await
+    };
+    let (action, result) = report::next(shared, &uid, &ended);
+    if let Err(error) = report::report(shared, tenant, &findings, ended).await {
+        tracing::warn!(%error, "the status could not be written");
+        return (Action::requeue(shared.backoff.next(&uid)), error.category());
+    }
+    (action, result)
+}
+
+/// What a pass found, as far as it came.
+#[derive(Default)]
+pub struct Findings {
+    resolved: Option<Resolved>,
+    service: Option<Service>,
+    exposed: Option<Exposed>,
+    issued: Option<Issued>,
+    stored: Option<Stored>,
+    kubeadm_checksum: Option<String>,
+    deployment: Option<Deployment>,
+}
+
+async fn steps(tenant: &Arc<TenantControlPlane>, shared: &Shared, findings: &mut Findings) -> Result<(), Halt> {
+    let moment = shared.moment();
+    let observed = observe::observe(shared, tenant);
+    findings.deployment = observed.deployment.as_deref().cloned();
+    findings.service = observed.service.as_deref().cloned();
+    let resolved = findings.resolved.insert(observed.resolve(shared, tenant)?).clone();
+    finish::hold(shared, tenant).await?;
+    secrets::release(shared, &observed.going).await?;
+
+    let algorithm = resolved.encryption_algorithm.unwrap_or(authorities::DEFAULT_ALGORITHM);
+    let (issued, stored) = futures::join!(
+        async {
+            let (roots, exposed) = futures::try_join!(
+                issue::roots(shared, tenant, &resolved, &observed, &moment),
+                expose::expose(shared, &resolved, &observed, &mut findings.service),
+            )?;
+            let issued = issue::issue(shared, &resolved, &exposed, &observed, &roots, &moment).await?;
+            Ok::<_, Halt>((exposed, issued))
+        },
+        store::store(shared, &resolved, &observed, algorithm, &moment),
+    );
+    let stored = match stored {
+        Ok(stored) => findings.stored.insert(stored).clone(),
+        // What the other side found is worth reporting even so.
+        Err(halt) => {
+            if let Ok((exposed, issued)) = issued {
+                findings.exposed = Some(exposed);
+                findings.issued = Some(issued);
+            }
+            return Err(halt);
+        }
+    };
+    let (exposed, issued) = issued?;
+    let plan = control_plane::plan(&resolved, &exposed, &issued, &stored, observed.deployment.as_deref());
+    findings.exposed = Some(exposed);
+    findings.issued = Some(issued);
+    let written = write::write(shared, &resolved, &observed, plan).await?;
+    findings.kubeadm_checksum = written.kubeadm_checksum;
+    findings.deployment = Some(written.deployment);
+    Ok(())
+}
+
+/// The reconcile's own view of an error's word, for metrics.
+fn category(halt: &Halt) -> &'static str {
+    match halt {
+        Halt::Waiting { .. } => "waiting",
+        Halt::Rejected(_) => "rejected",
+        Halt::Failed(error) => Error::category(error),
+    }
+}

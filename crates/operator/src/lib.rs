@@ -1,0 +1,9 @@
+//! The operator: one process that watches `kamaji.clastix.io/v1alpha1` and writes what its objects ask for.
+//!
+//! [`cli`] parses the command line, [`process`] is everything around the controllers (leader election, health,
+//! shutdown), [`telemetry`] is logs and metrics. Nothing leaves the cluster.
+
+pub mod cli;
+pub mod controller;
+pub mod process;
+pub mod telemetry;

@@ -1,0 +1,38 @@
+//! A tenant's life in the management cluster: real etcd, kube-apiserver and kube-controller-manager, simulated pods.
+
+mod support;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kamaji_api::TenantControlPlane;
+use kamaji_testkit::{cluster::Cluster, wait::wait_for};
+use kube::Api;
+
+use support::{Operator, SOON, create, data_store, phase, tenant};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_on_etcd_becomes_ready_and_leaves_nothing_behind() {
+    let cluster = Cluster::start(&kamaji_api::crd::all().unwrap()).await.unwrap();
+    let server = cluster.api_server();
+    let client = server.client().unwrap();
+    let namespace = server.namespace().await.unwrap();
+    let etcd = data_store(&client, "default").await;
+    let operator = Operator::start(server, &[]).await;
+    create(&client, &tenant(&namespace, "one", "default", |_| {})).await;
+    let began = std::time::Instant::now();
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
+    let written = wait_for(&deployments, "one", SOON, |_: &Deployment| true).await;
+    println!("deployment after {:?}: {:?}", began.elapsed(), written.is_ok());
+    if written.is_err() {
+        println!("{}", operator.log());
+    }
+    let ready = phase(&client, &namespace, "one", "Ready").await;
+    println!("ready after {:?}", began.elapsed());
+    println!("{}", serde_json::to_string_pretty(&ready.status).unwrap());
+    let api: Api<TenantControlPlane> = Api::namespaced(client.clone(), &namespace);
+    api.delete("one", &Default::default()).await.unwrap();
+    let gone = kamaji_testkit::wait::wait_for_deletion(&api, "one", None, SOON).await;
+    println!("{}", operator.log());
+    gone.unwrap();
+    let mut etcd = etcd.client().await.unwrap();
+    assert_eq!(etcd.user_list().await.unwrap().users(), ["root"]);
+}

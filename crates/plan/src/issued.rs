@@ -1,0 +1,46 @@
+//! The tenant's certificates and kubeconfigs, as far as later steps need to know them.
+
+use std::collections::BTreeMap;
+
+use kamaji_api::contract::labels::template;
+use kamaji_pki::KeyAlgorithm;
+
+use crate::control_plane::names::TenantSecret;
+
+/// What is known of one Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretDigest {
+    /// Its name.
+    pub name: String,
+    /// Its checksum annotation, which the status repeats.
+    pub checksum: String,
+    /// MD5 over the values that the pods read, sorted by key; a label of the pods.
+    pub hash: String,
+}
+
+/// The outcome of the issue step: every certificate and kubeconfig is there and valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// Key algorithm of the tenant's authority.
+    pub algorithm: KeyAlgorithm,
+    /// Digests by Secret.
+    pub secrets: BTreeMap<TenantSecret, SecretDigest>,
+}
+
+impl Issued {
+    /// Labels of the pods and the hashes that they hold (docs/reference/compatibility.md, "Pod template").
+    pub fn pod_hashes(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            (template::API_SERVER, TenantSecret::ApiServer),
+            (template::API_SERVER_KUBELET_CLIENT, TenantSecret::KubeletClient),
+            (template::CA, TenantSecret::Ca),
+            (template::CONTROLLER_MANAGER_KUBECONFIG, TenantSecret::ControllerManagerKubeconfig),
+            (template::FRONT_PROXY_CA, TenantSecret::FrontProxyCa),
+            (template::FRONT_PROXY_CLIENT, TenantSecret::FrontProxyClient),
+            (template::SERVICE_ACCOUNT, TenantSecret::ServiceAccount),
+            (template::SCHEDULER_KUBECONFIG, TenantSecret::SchedulerKubeconfig),
+        ]
+        .into_iter()
+        .filter_map(|(label, secret)| Some((label, self.secrets.get(&secret)?.hash.as_str())))
+    }
+}

@@ -1,0 +1,196 @@
+//! The status of a tenant: a report of what was observed and done, never the only copy of a fact.
+
+pub mod conditions;
+pub mod phase;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{LoadBalancerStatus, Service},
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use kamaji_api::{
+    TenantControlPlane, TenantControlPlaneStatus, contract,
+    tenant_control_plane::{DeploymentReport, Phase, SecretReferenceStatus, ServiceReport},
+};
+
+use self::conditions::Outcome;
+use crate::{
+    control_plane::names::{self, TenantSecret},
+    exposed::Exposed,
+    issued::{Issued, SecretDigest},
+    resolve::Resolved,
+    stored::Stored,
+};
+
+/// What one pass found and did, as far as it came.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Findings<'a> {
+    /// The resolved specification.
+    pub resolved: Option<&'a Resolved>,
+    /// The Service as it is now.
+    pub service: Option<&'a Service>,
+    /// Where the tenant is reached.
+    pub exposed: Option<&'a Exposed>,
+    /// Its certificates and kubeconfigs.
+    pub issued: Option<&'a Issued>,
+    /// Where its data lives.
+    pub stored: Option<&'a Stored>,
+    /// Checksum of the kubeadm configuration.
+    pub kubeadm_checksum: Option<&'a str>,
+    /// The Deployment as it is now.
+    pub deployment: Option<&'a Deployment>,
+}
+
+/// Computes the whole status. What the pass did not get to keeps its last report; times move only with what they date.
+pub fn status(
+    tenant: &TenantControlPlane,
+    findings: &Findings<'_>,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> TenantControlPlaneStatus {
+    let mut status = tenant.status.clone().unwrap_or_default();
+    let now = Time(now);
+    if let Some(resolved) = findings.resolved {
+        status.storage.driver = Some(resolved.store.driver.clone());
+        if let Some(stored) = findings.stored {
+            storage(&mut status, resolved, stored, findings.issued, &now);
+        }
+        if let (Some(service), name) = (findings.service, &resolved.name) {
+            status.kubernetes_resources.service = service_report(service, name, resolved);
+        }
+        if let Some(checksum) = findings.kubeadm_checksum {
+            let reference = &mut status.kubeadmconfig;
+            reference.config_map_name = Some(names::kubeadm_config(&resolved.name));
+            if reference.checksum.as_deref() != Some(checksum) {
+                reference.checksum = Some(checksum.to_owned());
+                reference.last_update = Some(now.clone());
+            }
+        }
+    }
+    if let Some(exposed) = findings.exposed {
+        status.control_plane_endpoint = Some(exposed.endpoint.clone());
+    }
+    if let Some(issued) = findings.issued {
+        secrets(&mut status, issued, &now);
+    }
+    deployment(&mut status, tenant, findings, &now);
+    if outcome.is_done() {
+        status.observed_generation = tenant.metadata.generation;
+    }
+    let mut reported = status.conditions.take().unwrap_or_default();
+    conditions::update(&mut reported, tenant, &status, findings, outcome, &now);
+    status.conditions = Some(reported);
+    status
+}
+
+fn storage(
+    status: &mut TenantControlPlaneStatus,
+    resolved: &Resolved,
+    stored: &Stored,
+    issued: Option<&Issued>,
+    now: &Time,
+) {
+    let storage = &mut status.storage;
+    storage.data_store_name = Some(resolved.store.name.clone());
+    storage.config.secret_name = Some(TenantSecret::DatastoreConfig.name(&resolved.name));
+    storage.config.checksum = Some(stored.config_checksum.clone());
+    let setup = &mut storage.setup;
+    let same = setup.schema.as_deref() == Some(&stored.schema)
+        && setup.user.as_deref() == Some(&stored.user)
+        && setup.checksum.as_deref() == Some(&stored.config_checksum);
+    if !same {
+        setup.schema = Some(stored.schema.clone());
+        setup.user = Some(stored.user.clone());
+        setup.checksum = Some(stored.config_checksum.clone());
+        setup.last_update = Some(now.clone());
+    }
+    let name = TenantSecret::DatastoreCertificate.name(&resolved.name);
+    let digest = SecretDigest {
+        name,
+        checksum: stored.certificate_checksum.clone(),
+        hash: stored.certificate_checksum.clone(),
+    };
+    let _ = issued;
+    reference(&mut storage.certificate, Some(&digest), now);
+}
+
+fn secrets(status: &mut TenantControlPlaneStatus, issued: &Issued, now: &Time) {
+    let certificates = &mut status.certificates;
+    let kubeconfig = &mut status.kubeconfig;
+    for (reference_, secret) in [
+        (&mut certificates.ca, TenantSecret::Ca),
+        (&mut certificates.front_proxy_ca, TenantSecret::FrontProxyCa),
+        (&mut certificates.sa, TenantSecret::ServiceAccount),
+        (&mut certificates.api_server, TenantSecret::ApiServer),
+        (&mut certificates.api_server_kubelet_client, TenantSecret::KubeletClient),
+        (&mut certificates.front_proxy_client, TenantSecret::FrontProxyClient),
+        (&mut kubeconfig.admin, TenantSecret::AdminKubeconfig),
+        (&mut kubeconfig.controller_manager, TenantSecret::ControllerManagerKubeconfig),
+        (&mut kubeconfig.scheduler, TenantSecret::SchedulerKubeconfig),
+    ] {
+        reference(reference_, issued.secrets.get(&secret), now);
+    }
+}
+
+fn reference(reference: &mut SecretReferenceStatus, digest: Option<&SecretDigest>, now: &Time) {
+    let Some(digest) = digest else { return };
+    let same = reference.secret_name.as_ref() == Some(&digest.name)
+        && reference.checksum.as_ref() == Some(&digest.checksum);
+    if !same {
+        reference.secret_name = Some(digest.name.clone());
+        reference.checksum = Some(digest.checksum.clone());
+        reference.last_update = Some(now.clone());
+    }
+}
+
+fn service_report(service: &Service, name: &str, resolved: &Resolved) -> ServiceReport {
+    let live = service.status.as_ref();
+    let mut balancer = live.and_then(|status| status.load_balancer.clone()).unwrap_or_default();
+    for entry in balancer.ingress.iter_mut().flatten() {
+        entry.ports = None;
+    }
+    ServiceReport {
+        conditions: live.and_then(|status| status.conditions.clone()).filter(|conditions| !conditions.is_empty()),
+        load_balancer: LoadBalancerStatus { ingress: balancer.ingress },
+        name: name.to_owned(),
+        namespace: resolved.namespace.clone(),
+        port: i32::from(resolved.network.port),
+    }
+}
+
+fn deployment(
+    status: &mut TenantControlPlaneStatus,
+    tenant: &TenantControlPlane,
+    findings: &Findings<'_>,
+    now: &Time,
+) {
+    let Some(live) = findings.deployment else {
+        if findings.resolved.is_some_and(|resolved| resolved.replicas() == 0) {
+            status.kubernetes_resources.version.status = Some(Phase::Sleeping);
+        }
+        return;
+    };
+    let name = tenant.metadata.name.clone().unwrap_or_default();
+    let live_status = live.status.clone().unwrap_or_default();
+    let report = &mut status.kubernetes_resources.deployment;
+    let selector = contract::labels::pod_selector_text(&name);
+    let same = report.status == live_status && report.name == name && report.selector == selector;
+    if !same {
+        *report = DeploymentReport {
+            status: live_status,
+            selector,
+            namespace: tenant.metadata.namespace.clone().unwrap_or_default(),
+            name,
+            last_update: Some(now.clone()),
+        };
+    }
+    let version = &mut status.kubernetes_resources.version;
+    let phase = phase::phase(tenant, live, version.version.as_deref());
+    if phase::is_settled(phase, live) {
+        version.version = Some(tenant.spec.kubernetes.version.clone());
+    }
+    version.status = Some(phase);
+}

@@ -1,0 +1,14 @@
+//! Where a tenant's data lives.
+
+/// The outcome of the store step: the tenant has a schema, a user and the certificate to reach them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Schema: the first part of the tenant's keys on etcd.
+    pub schema: String,
+    /// User that the tenant's certificate names.
+    pub user: String,
+    /// Checksum of the datastore-config Secret's data.
+    pub config_checksum: String,
+    /// Checksum of the datastore-certificate Secret's data.
+    pub certificate_checksum: String,
+}
