@@ -1,1 +1,11 @@
-//! e2e
+//! User stories on the real local cluster: each in a namespace of its own, which is dumped when the story fails.
+//!
+//! `cargo xtask test --ring e2e` brings the cluster up first. The stories know the operator only as its users do: by its
+//! API, never by its insides.
+
+pub mod etcd;
+pub mod manifests;
+pub mod story;
+pub mod tenant;
+
+pub use story::Story;

@@ -124,7 +124,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { version: parts::KUBERNETES_VERSION.to_owned(), extra_args: Vec::new(), etcd: etcd::Options::default() }
+        Self { version: parts::tested_kubernetes(), extra_args: Vec::new(), etcd: etcd::Options::default() }
     }
 }
 
@@ -145,7 +145,7 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// Starts one of [`parts::KUBERNETES_VERSION`] with default admission and RBAC.
+    /// Starts one of [`parts::tested_kubernetes`] with default admission and RBAC.
     pub async fn start() -> Result<Self, Error> {
         Self::start_with(Options::default()).await
     }

@@ -41,6 +41,12 @@ pub const KONNECTIVITY_VERSION: &str = "0.34.0";
 /// Version of metrics-server.
 pub const METRICS_SERVER_VERSION: &str = "0.9.0";
 
+/// The Kubernetes version that tests run against: `$KAMAJI_KUBERNETES_VERSION`, which `cargo xtask test --matrix` sets,
+/// else [`KUBERNETES_VERSION`].
+pub fn tested_kubernetes() -> String {
+    std::env::var("KAMAJI_KUBERNETES_VERSION").unwrap_or_else(|_| KUBERNETES_VERSION.to_owned())
+}
+
 /// Folder of everything built or downloaded, outside the checkout.
 ///
 /// `$KAMAJI_CACHE`, else `$XDG_CACHE_HOME/kamaji`, else `~/.cache/kamaji`.
