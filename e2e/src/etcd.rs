@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kamaji_api::EtcdCluster;
 use kamaji_testkit::wait::{wait_for, wait_for_deletion};
 use kube::{
@@ -33,10 +33,13 @@ impl Etcd {
     /// When the API server refuses it.
     pub async fn declare(story: &Story, replicas: i32) -> Result<Self> {
         let name = story.namespace.clone();
+        let namespace = Api::<Namespace>::all(story.client.clone()).get(&name).await?;
+        // Owned by the story's namespace, so that it goes with it when the story fails.
+        let owner = json!({"apiVersion": "v1", "kind": "Namespace", "name": name, "uid": namespace.uid()});
         let object: EtcdCluster = serde_json::from_value(json!({
             "apiVersion": "kamaji.clastix.io/v1alpha1",
             "kind": "EtcdCluster",
-            "metadata": {"name": name},
+            "metadata": {"name": name, "ownerReferences": [owner]},
             "spec": {"replicas": replicas, "storage": {"ephemeral": {}}},
         }))?;
         let api: Api<EtcdCluster> = Api::all(story.client.clone());

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kamaji_api::TenantControlPlane;
 use kamaji_testkit::{
     certificate::Identity,
@@ -136,11 +136,38 @@ impl Tenant {
     /// When the tenant does not answer.
     pub async fn namespaces(&self) -> Result<Vec<String>> {
         let api: Api<Namespace> = Api::all(self.admin().await?);
-        let list = api.list(&ListParams::default()).await.context("the tenant does not answer")?;
+        let mut list = api.list(&ListParams::default()).await;
+        // A node's kube-proxy learns of a ready pod up to some seconds after the tenant reports it.
+        for _ in 0..50 {
+            if list.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            list = api.list(&ListParams::default()).await;
+        }
+        let list = list.context("the tenant does not answer")?;
         Ok(list.items.into_iter().filter_map(|namespace| namespace.metadata.name).collect())
     }
 
-    /// Where a probe asks whether the tenant's API answers; every attempt is a new connection.
+    /// Waits until exactly `wanted` pods are there, none of them on its way out.
+    ///
+    /// # Errors
+    /// When there are others after a minute and a half.
+    pub async fn only_pods(&self, wanted: usize) -> Result<()> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let own = ListParams::default().labels(&format!("kamaji.clastix.io/name={}", self.name));
+        for _ in 0..180 {
+            let there = pods.list_metadata(&own).await?.items;
+            if there.len() == wanted && there.iter().all(|pod| pod.metadata.deletion_timestamp.is_none()) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        bail!("{} does not come down to {wanted} pods", self.name)
+    }
+
+    /// Where a probe asks whether the tenant's API answers; every attempt is a new connection. Not `/readyz`: an API
+    /// server that is told to stop fails it on purpose while it goes on serving.
     ///
     /// # Errors
     /// When the tenant has no endpoint yet.
@@ -151,6 +178,6 @@ impl Tenant {
         let host = host.trim_matches(['[', ']']).to_owned();
         let ca = self.secret("ca").await?;
         let ca = String::from_utf8(ca.get("ca.crt").context("no ca.crt")?.clone())?;
-        Ok(Target::https(&host, port.parse()?, "/readyz", &ca, None::<&Identity>, None)?)
+        Ok(Target::https(&host, port.parse()?, "/version", &ca, None::<&Identity>, None)?)
     }
 }

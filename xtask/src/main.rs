@@ -1,2 +1,88 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask up | down | kubeconfig | parts | test | bench`.
+
+mod bench;
+mod cluster;
+mod command;
+mod down;
+mod failure;
+mod images;
+mod kubeconfig;
+// One file says where the parts are. Through the testkit crate it would bring a Kubernetes client along, and the
+// first command on a fresh machine would compile minutes in silence.
+#[path = "../../testkit/src/parts.rs"]
+#[allow(dead_code, reason = "the testkit uses the rest")]
+mod layout;
+mod lock;
+mod packages;
+mod parts;
+mod prerequisites;
+mod progress;
+mod test;
+mod up;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Developer commands of the workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Starts a local management cluster with the operator and a first tenant.
+    Up(up::Options),
+    /// Removes the local cluster.
+    Down,
+    /// Prints the path of the management kubeconfig, or writes a tenant's and prints its path.
+    Kubeconfig {
+        /// NAMESPACE/NAME of a TenantControlPlane.
+        tenant: Option<String>,
+        /// Kubeconfig of the management cluster, if not the local one.
+        #[arg(long)]
+        kubeconfig: Option<std::path::PathBuf>,
+    },
+    /// Runs the tests.
+    Test(test::Options),
+    /// Measures what the operator costs for N tenants on the local cluster.
+    Bench(bench::Options),
+    /// Builds the real Kubernetes parts into the cache.
+    Parts {
+        /// Only these parts; `kubernetes@1.35.4` asks for another version.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+    },
+}
+
+fn main() -> std::process::ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    let progress = progress::Progress::new();
+    match arguments.verb {
+        Verb::Up(options) => up::run(&options, &progress),
+        Verb::Down => {
+            let _lock = lock::take()?;
+            down::run(&progress)
+        }
+        Verb::Kubeconfig { tenant, kubeconfig } => kubeconfig::run(tenant.as_deref(), kubeconfig),
+        Verb::Parts { only } => {
+            prerequisites::check(prerequisites::Need::Parts)?;
+            packages::ensure(&progress)?;
+            parts::ensure(&parts::select(&only)?, &progress)
+        }
+        Verb::Test(options) => test::run(&options, &progress),
+        Verb::Bench(options) => bench::run(&options),
+    }
+}

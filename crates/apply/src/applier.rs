@@ -115,7 +115,7 @@ impl Applier {
     /// wants.
     ///
     /// `live` is the object as last seen (a [`store`](crate::store) keeps enough of it), or `None` when it is not
-    /// known to exist. Nothing is sent when the object is as wanted; the module documentation of the crate has the
+    /// known to exist. Nothing is sent when the object is as wanted; the documentation of this crate has the
     /// rule. `status`, nulls and empty lists of `desired` are not sent. Fields are taken from other managers by
     /// force. An object last written by ordinary updates under the same manager name is taken over first. Defaults of
     /// the API server that make it refuse the change are removed, if nobody owns them.
@@ -132,19 +132,24 @@ impl Applier {
         let seen = live.and_then(ResourceExt::resource_version);
         if let Some(live) = live {
             if managed_fields::ownership(live.managed_fields(), self.manager()).updated {
-                return self.take_over_and_apply(&target, &wanted, seen).await;
+                return Box::pin(self.take_over_and_apply(&target, &wanted, seen)).await;
             }
             match self.difference(&wanted, live, &target)? {
                 None => return Ok(Applied { object: live.clone(), outcome: Outcome::Unchanged }),
                 Some(difference) => tracing::debug!(object = %target.shown, %difference, "applying"),
             }
         }
-        let applied: Applied<K> = self.apply_adopting(&target, &wanted, seen.clone()).await?;
-        // Seen only now when the caller did not know the object.
-        if managed_fields::ownership(applied.object.managed_fields(), self.manager()).updated {
-            return self.take_over_and_apply(&target, &wanted, seen).await;
+        let applied = Box::pin(self.apply_adopting(&target, &wanted, seen.clone())).await;
+        match applied {
+            // Seen only now when the caller did not know the object.
+            Ok(Applied::<K> { object, .. })
+                if managed_fields::ownership(object.managed_fields(), self.manager()).updated =>
+            {
+                drop(object);
+                Box::pin(self.take_over_and_apply(&target, &wanted, seen)).await
+            }
+            other => other,
         }
-        Ok(applied)
     }
 
     /// Creates the object if there is none of its name, and reads the existing one if there is. Never overwrites.
@@ -264,8 +269,7 @@ impl Applier {
     pub async fn publish_event(&self, event: &Event, regarding: ObjectReference, instance: &str) -> Result<(), Error> {
         let object = event::object(event, regarding, self.manager(), instance, Timestamp::now());
         let target = Target::of(&object)?;
-        let body =
-            serde_json::to_value(&object).map_err(|source| Error::Json { object: target.shown.clone(), source })?;
+        let body = serde_json::to_value(&object).map_err(|error| Error::json(&target.shown, &error))?;
         self.door.create(Verb::Event, &target, &body).await.map(drop)
     }
 
@@ -407,7 +411,7 @@ fn uid<K: Resource<DynamicType = ()>>(live: &K, target: &Target) -> Result<Strin
 }
 
 fn status<K: Serialize>(object: &K, target: &Target) -> Result<Map<String, Value>, Error> {
-    let value = serde_json::to_value(object).map_err(|source| Error::Json { object: target.shown.clone(), source })?;
+    let value = serde_json::to_value(object).map_err(|error| Error::json(&target.shown, &error))?;
     Ok(match value.get("status") {
         Some(Value::Object(status)) => status.clone(),
         _ => Map::new(),

@@ -59,7 +59,9 @@ fn is_default(path: &Path<'_>, key: &str, live: &Value) -> bool {
     let parent = path.leaf();
     let volume_mode = path.parent_name() == "volumeClaimTemplates" && key == "volumeMode" && live == "Filesystem";
     volume_mode
-        || DEFAULTS.iter().any(|(holder, name, value)| *holder == parent && *name == key && live.to_string() == *value)
+        || DEFAULTS.iter().any(|(holder, name, value)| {
+            *holder == parent && *name == key && serde_json::from_str::<Value>(value).is_ok_and(|value| value == *live)
+        })
 }
 
 #[cfg(test)]

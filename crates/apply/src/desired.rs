@@ -44,9 +44,8 @@ where
 /// An empty list means the same as an absent one throughout the Kubernetes API, and most API types cannot keep the
 /// two apart.
 pub(crate) fn comparable<K: Serialize>(object: &K, shown: &str) -> Result<Map<String, Value>, Error> {
-    let json = |source| Error::Json { object: shown.to_owned(), source };
-    let Value::Object(mut fields) = serde_json::to_value(object).map_err(json)? else {
-        return Err(json(serde::ser::Error::custom("not an object")));
+    let Value::Object(mut fields) = serde_json::to_value(object).map_err(|error| Error::json(shown, &error))? else {
+        return Err(Error::json(shown, &serde::ser::Error::custom("not an object")));
     };
     for key in ["apiVersion", "kind", "status"] {
         fields.remove(key);

@@ -48,7 +48,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn object<K: DeserializeOwned>(&self, target: &Target) -> Result<K, Error> {
-        serde_json::from_slice(&self.body).map_err(|source| Error::Json { object: target.shown.clone(), source })
+        serde_json::from_slice(&self.body).map_err(|error| Error::json(&target.shown, &error))
     }
 }
 
@@ -117,7 +117,7 @@ impl Door {
     pub(crate) async fn get<K: DeserializeOwned>(&self, target: &Target) -> Result<Option<K>, Error> {
         let answer = async {
             let request = target.collection.get(&target.name, &GetParams::default());
-            self.send(request.map_err(kube::Error::BuildRequest)?).await
+            Box::pin(self.send(request.map_err(kube::Error::BuildRequest)?)).await
         }
         .await;
         match answer {
@@ -144,14 +144,14 @@ impl Door {
         let request = request.map_err(|error| failed(kube::Error::BuildRequest(error)))?;
         let Some(fence) = &self.fence else {
             self.counter.add(verb);
-            return self.send(request).await.map_err(failed);
+            return Box::pin(self.send(request)).await.map_err(failed);
         };
         fence.check().map_err(fenced)?;
         self.counter.add(verb);
         tokio::select! {
             biased;
             () = fence.lost() => Err(fenced(crate::fence::FenceLost)),
-            answer = self.send(request) => answer.map_err(failed),
+            answer = Box::pin(self.send(request)) => answer.map_err(failed),
         }
     }
 

@@ -28,14 +28,16 @@ pub enum Error {
         #[source]
         source: FenceLost,
     },
-    /// The object cannot be turned into JSON, or the answer not into the object. No content is shown: it may be secret.
-    #[error("{object} does not convert to or from JSON at line {}, column {}", source.line(), source.column())]
+    /// The object cannot be turned into JSON, or the answer not into the object. The parser's own words are left out:
+    /// they quote the object, which may be secret.
+    #[error("{object} does not convert to or from JSON at line {line}, column {column}: does the type fit the API?")]
     Json {
         /// Kind, namespace and name.
         object: String,
-        /// The parser's error.
-        #[source]
-        source: serde_json::Error,
+        /// Line of the answer, 0 when the object could not be written as JSON.
+        line: usize,
+        /// Column of the answer.
+        column: usize,
     },
     /// The object has no `metadata.name`.
     #[error("a {kind} without metadata.name cannot be written: set a name, generateName is not supported")]
@@ -60,6 +62,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn json(object: &str, error: &serde_json::Error) -> Self {
+        Self::Json { object: object.to_owned(), line: error.line(), column: error.column() }
+    }
+
     /// Short, fixed word for metrics and for the choice of what to do next.
     ///
     /// `conflict`: read again and retry. `unavailable`: retry later. `forbidden`, `invalid`: somebody must change

@@ -64,7 +64,9 @@ fn prefix(namespace: &str) -> String {
 /// [`Applier`](crate::Applier) whose ownership records are kept, as text (see [`trim`]).
 ///
 /// Nothing happens until the stream is polled, and the store is as old as the last poll. Events of the initial list
-/// come between `Init` and `InitDone`; the store is complete at `InitDone`.
+/// come between `Init` and `InitDone`; the store is complete at `InitDone`. A streamed list comes from the API server's
+/// own cache, which may be older than what was read or written before: whatever must never happen twice is decided by
+/// the API server ([`Applier::create_if_absent`](crate::Applier::create_if_absent)), not by a store.
 pub fn watch<K>(
     api: Api<DeserializeGuard<K>>,
     label_selector: Option<&str>,

@@ -80,7 +80,7 @@ pub(crate) fn same(path: &Path<'_>, desired: &Value, live: &Value) -> bool {
         }
         (Value::String(desired), Value::String(live)) => same_text(path, desired, live),
         (Value::String(text), Value::Number(number)) | (Value::Number(number), Value::String(text)) => {
-            is_quantity(path) && same_option(quantity(text), quantity(&number.to_string()))
+            is_quantity(path) && equal(quantity, text, &number.to_string())
         }
         _ => false,
     }
@@ -88,16 +88,16 @@ pub(crate) fn same(path: &Path<'_>, desired: &Value, live: &Value) -> bool {
 
 fn same_text(path: &Path<'_>, desired: &str, live: &str) -> bool {
     if is_quantity(path) {
-        return same_option(quantity(desired), quantity(live));
+        return equal(quantity, desired, live);
     }
     if path.upwards().any(|segment| VERBATIM.contains(&segment)) {
         return false;
     }
-    same_option(duration(desired), duration(live)) || same_option(address(desired), address(live))
+    equal(duration, desired, live) || equal(address, desired, live)
 }
 
-fn same_option<T: PartialEq>(left: Option<T>, right: Option<T>) -> bool {
-    left.is_some() && left == right
+fn equal<T: PartialEq>(parse: impl Fn(&str) -> Option<T>, left: &str, right: &str) -> bool {
+    parse(left).is_some_and(|left| parse(right) == Some(left))
 }
 
 fn is_quantity(path: &Path<'_>) -> bool {

@@ -7,3 +7,8 @@ pub mod cli;
 pub mod controller;
 pub mod process;
 pub mod telemetry;
+
+/// The whole program. It is compiled here, once, and not again into every binary that calls it.
+pub fn main() -> std::process::ExitCode {
+    cli::run(controller::run)
+}

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    kamaji_operator::cli::run(kamaji_operator::controller::run)
+    kamaji_operator::main()
 }

@@ -1,6 +1,6 @@
 //! Why a certificate must be issued again: an ordered chain of checks, each of which finds a named violation.
 //!
-//! The reasons are those of `docs/reference/compatibility.md`, sections 2.3 and 2.4, and they are read by people in
+//! The reasons are those of `docs/reference/compatibility.md`, "Certificates" and "Kubeconfigs"; people read them in
 //! Events. Extra names in a certificate are no violation: removing a name from a spec issues nothing.
 
 use std::net::IpAddr;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::KeyPairPem;
 
-/// What a kubeconfig is made of (`docs/reference/compatibility.md`, section 2.4).
+/// What a kubeconfig is made of (`docs/reference/compatibility.md`, "Kubeconfigs").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Name of the cluster entry.

@@ -1,7 +1,7 @@
 //! X.509 certificates, private keys, kubeconfig identities and checksums: bytes in, bytes out.
 //!
 //! Nothing here performs I/O or reads a clock: the caller passes PEM bytes and a [`jiff::Timestamp`]. What a certificate
-//! holds follows kubeadm (`docs/reference/compatibility.md`, section 2.3), so that a certificate written here and one
+//! holds follows kubeadm (`docs/reference/compatibility.md`, "Certificates"), so that a certificate written here and one
 //! written by kubeadm for the same request differ in serial number and signature only.
 
 mod algorithm;

@@ -26,5 +26,27 @@ pub const FIELDS: &[Addition] = &[
     },
 ];
 
+/// A list whose default has more items in our CRD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongerDefault {
+    /// Name of the CustomResourceDefinition.
+    pub crd: &'static str,
+    /// Path of the field, from the root of the object.
+    pub path: &'static str,
+    /// The items that only our default has.
+    pub items: &'static [&'static str],
+    /// Why they are there.
+    pub reason: &'static str,
+}
+
+/// Defaults beyond the Go operator's. The API server fills them in when an object is created, so a stored object keeps
+/// the list that it has.
+pub const DEFAULTS: &[LongerDefault] = &[LongerDefault {
+    crd: "tenantcontrolplanes.kamaji.clastix.io",
+    path: "spec.kubernetes.admissionControllers",
+    items: &["NodeRestriction"],
+    reason: "without it a node's kubelet may change every other node and its pods; kubeadm enables it",
+}];
+
 /// CustomResourceDefinitions beyond the Go operator's.
 pub const KINDS: &[&str] = &["etcdclusters.kamaji.clastix.io"];

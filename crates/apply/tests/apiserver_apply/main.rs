@@ -2,12 +2,21 @@
 #![recursion_limit = "256"]
 #![expect(clippy::disallowed_methods, reason = "tests also play the other writers")]
 
+#[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
 mod optional_fields;
+#[cfg(test)]
+mod other_kinds;
+#[cfg(test)]
 mod partial_writes;
+#[cfg(test)]
 mod property;
+#[cfg(test)]
 mod rich;
+#[cfg(test)]
 mod stores;
+#[cfg(test)]
 mod takeover;
 
 use anyhow::Result;

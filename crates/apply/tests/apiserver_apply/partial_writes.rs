@@ -80,8 +80,8 @@ async fn sets_finalizers_only_on_what_it_saw() -> Result<()> {
     let error = applier.set_finalizers(&live, vec!["example.com/b".to_owned()]).await.unwrap_err();
     assert_eq!(error.category(), "conflict", "{error}");
     // What apply does not state stays: it does not own it.
-    let applied = apply_twice(&client, &desired, Some(&set)).await?;
-    assert_eq!(applied.object.finalizers(), ["example.com/a"]);
+    let again = apply_twice(&client, &desired, Some(&set)).await?;
+    assert_eq!(again.object.finalizers(), ["example.com/a"]);
     assert!(applier.set_finalizers(&set, vec![]).await?.finalizers().is_empty());
     Ok(())
 }
@@ -100,8 +100,8 @@ async fn annotates_beside_the_applied_fields() -> Result<()> {
     applier.annotate(&live, change(None)).await?;
     assert_eq!(applier.writes().patch, 1);
 
-    let applied = apply_twice(&client, &desired, Some(&noted)).await?;
-    assert_eq!(applied.outcome, Outcome::Unchanged);
+    let again = apply_twice(&client, &desired, Some(&noted)).await?;
+    assert_eq!(again.outcome, Outcome::Unchanged);
     let cleared = applier.annotate(&noted, change(None)).await?;
     assert_eq!(cleared.annotations(), &BTreeMap::from([("ours".to_owned(), "1".to_owned())]));
     Ok(())

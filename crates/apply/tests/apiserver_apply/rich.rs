@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-pub fn config_map() -> Value {
+pub(crate) fn config_map() -> Value {
     json!({
         "metadata": {
             "name": "rich", "labels": {"a": "1", "b": "2"}, "annotations": {"c": "3", "d": "4"},
@@ -18,7 +18,7 @@ pub fn config_map() -> Value {
     })
 }
 
-pub fn secret() -> Value {
+pub(crate) fn secret() -> Value {
     json!({
         "metadata": {"name": "rich", "labels": {"a": "1"}, "annotations": {"c": "3"}},
         "type": "Opaque",
@@ -26,7 +26,7 @@ pub fn secret() -> Value {
     })
 }
 
-pub fn service() -> Value {
+pub(crate) fn service() -> Value {
     json!({
         "metadata": {"name": "rich", "labels": {"a": "1"}, "annotations": {"c": "3"}},
         "spec": {
@@ -52,7 +52,7 @@ pub fn service() -> Value {
     })
 }
 
-pub fn deployment() -> Value {
+pub(crate) fn deployment() -> Value {
     json!({
         "metadata": {"name": "rich", "labels": {"a": "1", "b": "2"}, "annotations": {"c": "3"}},
         "spec": {
@@ -228,7 +228,7 @@ fn volumes() -> Value {
     ])
 }
 
-pub fn stateful_set() -> Value {
+pub(crate) fn stateful_set() -> Value {
     json!({
         "metadata": {"name": "rich"},
         "spec": {
@@ -248,7 +248,7 @@ pub fn stateful_set() -> Value {
     })
 }
 
-pub fn role_binding() -> Value {
+pub(crate) fn role_binding() -> Value {
     json!({
         "metadata": {"name": "rich"},
         "roleRef": {"kind": "ClusterRole", "name": "view"},
@@ -256,7 +256,7 @@ pub fn role_binding() -> Value {
     })
 }
 
-pub fn role() -> Value {
+pub(crate) fn role() -> Value {
     json!({
         "metadata": {"name": "rich"},
         "rules": [
@@ -266,7 +266,7 @@ pub fn role() -> Value {
     })
 }
 
-pub fn network_policy() -> Value {
+pub(crate) fn network_policy() -> Value {
     json!({
         "metadata": {"name": "rich"},
         "spec": {
@@ -277,7 +277,7 @@ pub fn network_policy() -> Value {
     })
 }
 
-pub fn ingress() -> Value {
+pub(crate) fn ingress() -> Value {
     json!({
         "metadata": {"name": "rich"},
         "spec": {
@@ -290,12 +290,39 @@ pub fn ingress() -> Value {
     })
 }
 
-pub fn pod_disruption_budget() -> Value {
+pub(crate) fn pod_disruption_budget() -> Value {
     json!({
         "metadata": {"name": "rich"},
         "spec": {
             "maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow",
             "selector": {"matchLabels": {"a": "b"}},
         },
+    })
+}
+
+pub(crate) fn daemon_set() -> Value {
+    json!({
+        "metadata": {"name": "rich"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "rich"}},
+            "updateStrategy": {"type": "RollingUpdate"},
+            "template": {"metadata": {"labels": {"app": "rich"}}, "spec": pod_spec()},
+        },
+    })
+}
+
+pub(crate) fn service_account() -> Value {
+    json!({
+        "metadata": {"name": "rich"}, "automountServiceAccountToken": false, "imagePullSecrets": [{"name": "pull"}],
+    })
+}
+
+pub(crate) fn webhook() -> Value {
+    json!({
+        "webhooks": [{
+            "name": "a.apply.test", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Ignore",
+            "clientConfig": {"service": {"name": "s", "namespace": "n", "path": "/validate"}, "caBundle": "AAEC"},
+            "rules": [{"apiGroups": ["apply.test"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["nothings"]}],
+        }],
     })
 }

@@ -1,5 +1,7 @@
 //! Watch caches.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -29,6 +31,20 @@ async fn until_listed<K>(events: &mut Events<K>) -> Result<()> {
     Ok(())
 }
 
+/// A streamed list may be some milliseconds old. Gives the names of the malformed objects met on the way.
+async fn until<K>(events: &mut Events<K>, complete: impl Fn() -> bool) -> Result<BTreeSet<String>> {
+    let mut malformed = BTreeSet::new();
+    let mut listed = false;
+    while !listed || !complete() {
+        match events.next().await.context("the stream ended")? {
+            Ok(event) => listed |= matches!(event, Event::InitDone),
+            Err(Error::Malformed { name, .. }) => drop(malformed.insert(name)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(malformed)
+}
+
 #[tokio::test]
 async fn keeps_what_the_skip_rule_needs_and_nothing_more() -> Result<()> {
     let (client, namespace) = place().await?;
@@ -45,9 +61,10 @@ async fn keeps_what_the_skip_rule_needs_and_nothing_more() -> Result<()> {
 
     let guarded = Api::namespaced(client.clone(), &namespace);
     let (store, mut events) = store::watch::<ConfigMap>(guarded, Some("watched=yes"), MANAGER);
-    until_listed(&mut events).await?;
+    let get = || store.get(&ObjectRef::new("kept").within(&namespace));
+    until(&mut events, || get().is_some_and(|kept| kept.annotations().contains_key("theirs"))).await?;
     assert_eq!(store.len(), 1);
-    let kept = store.get(&ObjectRef::new("kept").within(&namespace)).context("not in the store")?;
+    let kept = get().context("not in the store")?;
     assert_eq!(kept.managed_fields().len(), 1);
     assert_eq!(kept.annotations().keys().collect::<Vec<_>>(), ["theirs"]);
     applier.apply(&desired, Some(&kept)).await?;
@@ -57,7 +74,7 @@ async fn keeps_what_the_skip_rule_needs_and_nothing_more() -> Result<()> {
         object(json!({"metadata": {"name": "kept", "labels": {"watched": "yes"}}, "data": {"a": "2"}}), &namespace)?;
     applier.apply(&changed, Some(&kept)).await?;
     assert!(matches!(next(&mut events).await?, Event::Apply(object) if object.data == changed.data));
-    let kept = store.get(&ObjectRef::new("kept").within(&namespace)).context("not in the store")?;
+    let kept = get().context("not in the store")?;
     assert_eq!(kept.data, changed.data);
     applier.delete(kept.as_ref()).await?;
     assert!(matches!(next(&mut events).await?, Event::Delete(_)));
@@ -110,16 +127,9 @@ async fn serves_all_others_while_one_object_is_malformed() -> Result<()> {
     api.create(&PostParams::default(), &sample("good", json!(1))).await?;
 
     let (store, mut events) = store::watch::<Sample>(Api::namespaced(client, &namespace), None, MANAGER);
-    let mut malformed = vec![];
-    loop {
-        match events.next().await.context("the stream ended")? {
-            Ok(Event::InitDone) => break,
-            Ok(_) => {}
-            Err(Error::Malformed { name, .. }) => malformed.push(name),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    assert_eq!(malformed, ["bad"]);
+    // Served in the order of creation.
+    let malformed = until(&mut events, || !store.is_empty()).await?;
+    assert_eq!(malformed, BTreeSet::from(["bad".to_owned()]));
     assert_eq!(store.state().iter().map(|sample| sample.name_any()).collect::<Vec<_>>(), ["good"]);
 
     // A good object goes bad, and is deleted in that state.

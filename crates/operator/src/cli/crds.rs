@@ -57,17 +57,19 @@ const CERTIFICATE: &str = "kamaji-crds-value-certificate";
 /// When a definition cannot be generated or a file cannot be written.
 pub fn run(args: &CrdsArgs) -> anyhow::Result<()> {
     let files = files(args.helm_template)?;
-    match &args.output_dir {
-        Some(folder) => Ok(write(folder, &files)?),
-        None => {
-            let mut stream = String::new();
-            for (_, document) in files {
-                stream.push_str("---\n");
-                stream.push_str(&document);
-            }
-            let path = PathBuf::from("standard output");
-            Ok(io::stdout().write_all(stream.as_bytes()).map_err(|source| CrdsError::Write { path, source })?)
-        }
+    if let Some(folder) = &args.output_dir {
+        return Ok(write(folder, &files)?);
+    }
+    let mut stream = String::new();
+    for (_, document) in files {
+        stream.push_str("---\n");
+        stream.push_str(&document);
+    }
+    match io::stdout().write_all(stream.as_bytes()) {
+        // The reader has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(source) => Err(CrdsError::Write { path: PathBuf::from("standard output"), source }.into()),
+        Ok(()) => Ok(()),
     }
 }
 
@@ -79,10 +81,15 @@ pub fn run(args: &CrdsArgs) -> anyhow::Result<()> {
 pub fn files(helm_template: bool) -> Result<Vec<(String, String)>, CrdsError> {
     let definitions = if helm_template { crd::all_for(&placeholders())? } else { crd::all()? };
     definitions
-        .iter()
-        .map(|definition| {
-            let document = crd::document(definition)?;
-            Ok((file_name(definition), if helm_template { template(&document) } else { document }))
+        .into_iter()
+        .map(|mut definition| {
+            if !helm_template {
+                return Ok((file_name(&definition), crd::document(&definition)?));
+            }
+            // Removing a definition removes every object of its kind.
+            let annotations = definition.metadata.annotations.get_or_insert_default();
+            annotations.insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
+            Ok((file_name(&definition), template(&crd::document(&definition)?)))
         })
         .collect()
 }
@@ -123,9 +130,8 @@ fn template(document: &str) -> String {
     document
         .replace("{{", "{{ \"{{\" }}")
         .replace(&inject, "{{ .Values.kamajiNamespace }}/{{ .Values.kamajiCertificateName }}")
-        .replace(NAMESPACE, "{{ .Values.kamajiNamespace }}")
-        .replace(SERVICE, "{{ .Values.kamajiService }}")
-        .replace(CERTIFICATE, "{{ .Values.kamajiCertificateName }}")
+        .replace(NAMESPACE, "{{ .Values.kamajiNamespace | quote }}")
+        .replace(SERVICE, "{{ .Values.kamajiService | quote }}")
 }
 
 #[cfg(test)]
@@ -140,7 +146,10 @@ mod tests {
         for (name, content) in files(helm_template).unwrap() {
             let path = Path::new(CHARTS).join(folder).join(&name);
             let found = fs::read_to_string(&path).unwrap_or_default();
-            assert!(found == content, "charts/{folder}/{name} is out of date: cargo run -p kamaji-operator -- crds {command}--output-dir charts/{folder}");
+            assert!(
+                found == content,
+                "charts/{folder}/{name} is out of date: cargo run -p kamaji-operator -- crds {command}--output-dir charts/{folder}"
+            );
         }
     }
 
@@ -164,7 +173,7 @@ mod tests {
         }
         let tenant = &files(true).unwrap()[0].1;
         assert!(tenant.contains("{{ .Values.kamajiNamespace }}/{{ .Values.kamajiCertificateName }}"), "{tenant:.600}");
-        assert!(tenant.contains("{{ .Values.kamajiService }}"));
+        assert!(tenant.contains("name: {{ .Values.kamajiService | quote }}"));
     }
 
     #[test]

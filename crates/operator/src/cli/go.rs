@@ -134,9 +134,9 @@ mod tests {
     fn reads_durations_as_go_does() {
         for (text, expected) in [
             ("30s", Duration::from_secs(30)),
-            ("10h", Duration::from_secs(36_000)),
-            ("1h30m", Duration::from_secs(5_400)),
-            ("1.5h", Duration::from_secs(5_400)),
+            ("10h", Duration::from_hours(10)),
+            ("1h30m", Duration::from_mins(90)),
+            ("1.5h", Duration::from_mins(90)),
             (".5s", Duration::from_millis(500)),
             ("1m0.25s", Duration::from_millis(60_250)),
             ("300ms", Duration::from_millis(300)),

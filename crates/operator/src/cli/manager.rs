@@ -135,7 +135,9 @@ pub enum FlagError {
         hint: &'static str,
     },
     /// The reconcile deadline is zero.
-    #[error("--controller-reconcile-timeout is 0s: no reconcile could end in time; write a duration above zero, for example 30s")]
+    #[error(
+        "--controller-reconcile-timeout is 0s: no reconcile could end in time; write a duration above zero, for example 30s"
+    )]
     ReconcileTimeout,
     /// Certificates would be renewed too late.
     #[error("--certificate-expiration-deadline is {}h{}m: write at least 24h, so that a renewal can be retried for a day", .0.as_secs() / 3600, .0.as_secs() % 3600 / 60)]
@@ -195,7 +197,11 @@ impl ManagerArgs {
                 "set it, or the environment variable POD_NAMESPACE, to the operator's namespace",
                 self.pod_namespace,
             )?,
-            webhook_service_name: filled("webhook-service-name", "name the webhook Service", self.webhook_service_name)?,
+            webhook_service_name: filled(
+                "webhook-service-name",
+                "name the webhook Service",
+                self.webhook_service_name,
+            )?,
             service_account_name: filled(
                 "serviceaccount-name",
                 "set it, or the environment variable SERVICE_ACCOUNT, to the operator's ServiceAccount",

@@ -87,10 +87,11 @@ fn run_manager(
 ) -> anyhow::Result<()> {
     let options = args.validate()?;
     let level = telemetry::log::install(options.log)?;
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(crate::process::serve(options, level, controllers))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(crate::process::serve(
+        options,
+        level,
+        controllers,
+    ))
 }
 
 #[cfg(test)]

@@ -86,10 +86,9 @@ impl ZapArgs {
     /// The log options that these flags stand for.
     pub fn options(&self) -> LogOptions {
         let format = match self.zap_encoder {
-            Some(Encoder::Json) => Format::Json,
             Some(Encoder::Console) => Format::Console,
             None if self.zap_devel => Format::Console,
-            None => Format::Json,
+            Some(Encoder::Json) | None => Format::Json,
         };
         let default_level = if self.zap_devel { LevelFilter::DEBUG } else { LevelFilter::INFO };
         let time = match self.zap_time_encoding {

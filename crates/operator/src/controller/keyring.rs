@@ -29,6 +29,11 @@ impl Keyring {
         }
     }
 
+    /// Remembers a Secret that is being lost before any pass has looked at it.
+    pub fn rescue(&self, tenant_uid: &str, which: TenantSecret, secret: &Secret) {
+        self.kept().entry((tenant_uid.to_owned(), which)).or_insert_with(|| Arc::new(secret.clone()));
+    }
+
     /// The last good one.
     pub fn last(&self, tenant_uid: &str, which: TenantSecret) -> Option<Arc<Secret>> {
         self.kept().get(&(tenant_uid.to_owned(), which)).cloned()

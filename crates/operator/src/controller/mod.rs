@@ -34,14 +34,14 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     let wake = Wake { tenants: tenant_wake, data_stores: data_store_wake };
     let keyring = Arc::new(Keyring::default());
     let pool = Arc::new(Pool::default());
-    let gone = {
-        let keyring = Arc::clone(&keyring);
-        move |tenant_uid: &str| keyring.drop_tenant(tenant_uid)
-    };
-    let (stores, mut watches) = Stores::watch(&process.client, &process.progress, &wake, gone);
+    process.metrics.report_writes("management", {
+        let applier = context.applier.clone();
+        move || applier.writes()
+    });
+    let (stores, mut watches) = Stores::watch(&process, &wake, &keyring);
     process.metrics.publish(Arc::new(fleet::Fleet::new(stores.clone(), process.options.certificate_expiration_deadline)));
     let tenant_shared =
-        tenant_control_plane::Shared::new(context.clone(), stores.clone(), keyring, Arc::clone(&pool));
+        tenant_control_plane::Shared::new(context.clone(), stores.clone(), keyring, Arc::clone(&pool), &wake);
     let data_store_shared = data_store::Shared::new(context.clone(), stores, pool, &wake);
     tokio::select! {
         () = process.shutdown.requested() => {}

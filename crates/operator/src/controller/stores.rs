@@ -1,6 +1,8 @@
 //! The watches of the process: one per kind, shared by every controller, and what they wake.
 
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+mod wakers;
+
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::{
@@ -8,7 +10,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Secret, Service},
 };
 use kamaji_api::{DataStore, TenantControlPlane, contract};
-use kamaji_apply::store;
+use kamaji_apply::{Applied, Outcome, store};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
@@ -18,10 +20,10 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::{sync::mpsc::UnboundedSender, task::AbortHandle};
 
-use super::recent::Recent;
-use crate::process::progress::Progress;
+use super::{keyring::Keyring, recent::Recent};
+use crate::process::{Process, progress::Progress};
 
 /// One kind: what its watch has seen, and what this process wrote since.
 pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
@@ -44,6 +46,14 @@ impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Cache<K> {
             None => key,
         };
         self.recent.newest(&self.store, &key)
+    }
+
+    /// Remembers what an apply left behind; gives the object as it is now.
+    pub fn applied(&self, applied: Applied<K>) -> K {
+        if applied.outcome != Outcome::Unchanged {
+            self.recent.wrote(&applied.object);
+        }
+        applied.object
     }
 }
 
@@ -75,10 +85,21 @@ pub struct Wake {
 
 type Watching = BoxStream<'static, ()>;
 
+/// What a watch tells.
+enum Seen<'a, K> {
+    /// The object is new or changed.
+    There(&'a K),
+    /// The object is gone.
+    Gone(&'a K),
+    /// The store was filled anew: of what came, changed or went in between, nothing else is said.
+    Listed,
+}
+
 impl Stores {
     /// Starts nothing by itself: the returned stream is the watches, and must be polled for as long as the process
-    /// runs.
-    pub fn watch(client: &Client, progress: &Progress, wake: &Wake, gone: impl Fn(&str) + Clone + Send + 'static) -> (Self, Watching) {
+    /// runs. Secrets that go away are kept in `keyring`, and tenants that are gone leave it.
+    pub fn watch(process: &Process, wake: &Wake, keyring: &Arc<Keyring>) -> (Self, Watching) {
+        let (client, progress) = (&process.client, &process.progress);
         let selector = format!("{}={}", contract::labels::PROJECT, contract::labels::PROJECT_VALUE);
         let (tenants, tenant_events) = open::<TenantControlPlane>(client, None);
         let (data_stores, data_store_events) = open::<DataStore>(client, None);
@@ -88,46 +109,19 @@ impl Stores {
         let (deployments, deployment_events) = open::<Deployment>(client, Some(&selector));
         let stores = Self { tenants, data_stores, secrets, config_maps, services, deployments };
 
-        let own = {
-            let wake = wake.clone();
-            let progress = progress.clone();
-            let stores = stores.clone();
-            move |tenant: &TenantControlPlane, deleted: bool| {
-                for name in data_store_names(tenant) {
-                    let _ = wake.data_stores.send(ObjectRef::new(&name));
-                }
-                let key = ObjectRef::from_obj(tenant);
-                if deleted {
-                    progress.forgotten(super::tenant_control_plane::CONTROLLER, object_key(tenant));
-                    stores.tenants.recent.deleted(tenant);
-                    gone(&tenant.uid().unwrap_or_default());
-                } else {
-                    progress.queued(super::tenant_control_plane::CONTROLLER, object_key(tenant));
-                    let _ = wake.tenants.send(key);
-                }
-            }
-        };
-        let used = {
-            let wake = wake.clone();
-            let stores = stores.clone();
-            move |data_store: &DataStore, _deleted: bool| {
-                let name = data_store.name_any();
-                let _ = wake.data_stores.send(ObjectRef::from_obj(data_store));
-                for tenant in stores.tenants.store.state() {
-                    let named = tenant.spec.data_store.is_none() || data_store_names(&tenant).contains(&name);
-                    if named {
-                        let _ = wake.tenants.send(ObjectRef::from_obj(tenant.as_ref()));
-                    }
-                }
-            }
+        let mut tenants = wakers::Tenants::new(process, &stores, wake, keyring);
+        let mut data_stores = wakers::DataStores::new(&stores, wake);
+        let rescue = {
+            let (keyring, tenants) = (Arc::clone(keyring), Arc::clone(&stores.tenants));
+            move |secret: &Secret| wakers::rescue(&keyring, &tenants, secret)
         };
         let streams = [
-            pump("TenantControlPlanes", progress, tenant_events, own),
-            pump("DataStores", progress, data_store_events, used),
-            pump("Secrets", progress, secret_events, owned(wake, &stores.secrets)),
-            pump("ConfigMaps", progress, config_map_events, owned(wake, &stores.config_maps)),
-            pump("Services", progress, service_events, owned(wake, &stores.services)),
-            pump("Deployments", progress, deployment_events, owned(wake, &stores.deployments)),
+            pump("TenantControlPlanes", progress, tenant_events, move |seen| tenants.saw(&seen)),
+            pump("DataStores", progress, data_store_events, move |seen| data_stores.saw(&seen)),
+            pump("Secrets", progress, secret_events, wakers::owned(&stores, wake, &stores.secrets, rescue)),
+            pump("ConfigMaps", progress, config_map_events, wakers::owned(&stores, wake, &stores.config_maps, |_| {})),
+            pump("Services", progress, service_events, wakers::owned(&stores, wake, &stores.services, |_| {})),
+            pump("Deployments", progress, deployment_events, wakers::owned(&stores, wake, &stores.deployments, |_| {})),
         ];
         (stores, futures::stream::select_all(streams).boxed())
     }
@@ -170,46 +164,48 @@ where
     (Cache::new(store), events)
 }
 
-/// Wakes the tenant that owns an object.
-fn owned<K>(wake: &Wake, cache: &Arc<Cache<K>>) -> impl Fn(&K, bool) + Send + 'static
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
-    let wake = wake.clone();
-    let cache = Arc::clone(cache);
-    move |object, deleted| {
-        if deleted {
-            cache.recent.deleted(object);
-        }
-        let namespace = object.meta().namespace.clone().unwrap_or_default();
-        for owner in object.meta().owner_references.iter().flatten() {
-            if owner.kind == "TenantControlPlane" {
-                let _ = wake.tenants.send(ObjectRef::new(&owner.name).within(&namespace));
-            }
-        }
-    }
-}
+/// A watch that broke starts again by itself, and a quiet one says nothing when it has: silence for longer than its
+/// longest pause and a connection attempt means that it works.
+const QUIET: Duration = Duration::from_secs(70);
 
 fn pump<K>(
     what: &'static str,
     progress: &Progress,
     events: Events<K>,
-    on_change: impl Fn(&K, bool) + Send + 'static,
+    mut on_change: impl FnMut(Seen<'_, K>) + Send + 'static,
 ) -> Watching
 where
     K: Send + 'static,
 {
-    let watch = progress.watch(what);
+    let watch = Arc::new(progress.watch(what));
+    let mut repaired: Option<AbortHandle> = None;
     events
         .map(move |event| match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => on_change(&object, false),
-            Ok(Event::Delete(object)) => on_change(&object, true),
-            Ok(Event::Init) => {}
-            Ok(Event::InitDone) => watch.ready(),
+            // The store is as it was until the list is complete.
+            Ok(Event::Init | Event::InitApply(_)) => {}
+            Ok(event) => {
+                if let Some(timer) = repaired.take() {
+                    timer.abort();
+                }
+                watch.ready();
+                match event {
+                    Event::Apply(object) => on_change(Seen::There(&object)),
+                    Event::Delete(object) => on_change(Seen::Gone(&object)),
+                    Event::Init | Event::InitApply(_) | Event::InitDone => on_change(Seen::Listed),
+                }
+            }
             Err(error @ store::Error::Malformed { .. }) => tracing::warn!(%error, "an object is left out"),
             Err(error) => {
                 watch.broken(&error);
                 tracing::warn!(%error, "a watch was interrupted");
+                let watch = Arc::clone(&watch);
+                let timer = tokio::spawn(async move {
+                    tokio::time::sleep(QUIET).await;
+                    watch.ready();
+                });
+                if let Some(earlier) = repaired.replace(timer.abort_handle()) {
+                    earlier.abort();
+                }
             }
         })
         .boxed()

@@ -25,7 +25,9 @@ pub enum ClientError {
         source: Box<KubeconfigError>,
     },
     /// Neither the Pod nor the environment says where the API server is.
-    #[error("no Kubernetes API server is known: run in a Pod with a ServiceAccount, set KUBECONFIG, or pass --kubeconfig")]
+    #[error(
+        "no Kubernetes API server is known: run in a Pod with a ServiceAccount, set KUBECONFIG, or pass --kubeconfig"
+    )]
     Unknown(#[source] Box<kube::config::InferConfigError>),
     /// The configuration does not make a client.
     #[error("the Kubernetes client cannot be built from its configuration")]
@@ -59,10 +61,9 @@ pub fn install_tls_provider() -> Result<(), ClientError> {
 /// When a named source is unusable or there is none.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
     let mut config = match kubeconfig {
-        Some(path) => from_file(path).await.map_err(|source| ClientError::Kubeconfig {
-            path: path.display().to_string(),
-            source: Box::new(source),
-        })?,
+        Some(path) => from_file(path)
+            .await
+            .map_err(|source| ClientError::Kubeconfig { path: path.display().to_string(), source: Box::new(source) })?,
         // A Pod's ServiceAccount comes before the home directory, as with Go clients.
         None if std::env::var_os("KUBECONFIG").is_none_or(|value| value.is_empty()) => match Config::incluster() {
             Ok(config) => config,

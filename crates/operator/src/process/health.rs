@@ -55,8 +55,8 @@ async fn ready(State(health): State<Health>) -> Response {
     if stuck.is_empty() {
         return "ok".into_response();
     }
-    let sentences: String = stuck.iter().map(|who| format!("{who}\n")).collect();
-    (StatusCode::SERVICE_UNAVAILABLE, sentences).into_response()
+    let sentences: Vec<String> = stuck.iter().map(ToString::to_string).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, sentences.join("\n") + "\n").into_response()
 }
 
 async fn ready_check(Path(check): Path<String>, state: State<Health>) -> Response {
@@ -92,5 +92,99 @@ async fn change_level(
             format!("{level}\n").into_response()
         }
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+    use tracing::level_filters::LevelFilter;
+
+    use super::*;
+    use crate::telemetry::log::{Format, LogOptions, TimeFormat, subscriber};
+
+    const LOCAL: &str = "127.0.0.1:40000";
+
+    struct Endpoint {
+        routes: Router,
+        progress: Progress,
+        /// Holds the level that the endpoint changes.
+        _subscriber: Box<dyn tracing::Subscriber + Send + Sync>,
+    }
+
+    impl Endpoint {
+        fn new() -> Self {
+            let options = LogOptions { format: Format::Json, level: LevelFilter::INFO, time: TimeFormat::Seconds };
+            let (subscriber, level) = subscriber(options, std::io::sink).unwrap();
+            let progress = Progress::new();
+            Self { routes: routes(progress.clone(), level), progress, _subscriber: Box::new(subscriber) }
+        }
+
+        async fn request(&self, method: &str, path: &str, peer: &str, body: &str) -> (u16, String) {
+            let mut request = Request::builder().method(method).uri(path).body(Body::from(body.to_owned())).unwrap();
+            request.extensions_mut().insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
+            let response = self.routes.clone().oneshot(request).await.unwrap();
+            let status = response.status().as_u16();
+            let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        }
+
+        async fn get(&self, path: &str) -> (u16, String) {
+            self.request("GET", path, LOCAL, "").await
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_on_the_paths_of_the_go_operator() {
+        let endpoint = Endpoint::new();
+        for path in
+            ["/healthz", "/healthz/", "/healthz/healthz", "/healthz/ping", "/readyz", "/readyz/", "/readyz/readyz"]
+        {
+            assert_eq!(endpoint.get(path).await, (200, "ok".to_owned()), "{path}");
+        }
+        assert_eq!(endpoint.get("/healthz/nosuch").await.0, 404);
+        assert_eq!(endpoint.get("/readyz/nosuch").await.0, 404);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readiness_names_who_waits_while_liveness_stays() {
+        let endpoint = Endpoint::new();
+        let reconcile = endpoint.progress.started("TenantControlPlane", "ns/t", Duration::from_secs(30));
+        let watch = endpoint.progress.watch("Secrets");
+        tokio::time::advance(Duration::from_mins(2)).await;
+        let (status, body) = endpoint.get("/readyz").await;
+        assert_eq!(status, 503);
+        assert_eq!(
+            body,
+            "the watch of Secrets has not delivered its objects yet\n\
+             the reconcile of TenantControlPlane ns/t has been running for 120 s, past its deadline\n"
+        );
+        assert_eq!(endpoint.get("/readyz/progress").await.0, 503);
+        assert_eq!(endpoint.get("/healthz").await.0, 200);
+        watch.ready();
+        drop(reconcile);
+        assert_eq!(endpoint.get("/readyz").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn the_log_level_changes_from_the_pod_itself_only() {
+        let endpoint = Endpoint::new();
+        assert_eq!(endpoint.get("/log-level").await, (200, "info\n".to_owned()));
+        for stranger in ["10.0.0.7:1234", "[2001:db8::1]:1234", "[::ffff:10.0.0.7]:1234"] {
+            let (status, body) = endpoint.request("PUT", "/log-level", stranger, "trace").await;
+            assert!(status == 403 && body.contains("port-forward"), "{stranger}: {body}");
+        }
+        for local in [LOCAL, "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(endpoint.request("PUT", "/log-level", local, "debug\n").await, (200, "debug\n".to_owned()));
+        }
+        assert_eq!(endpoint.request("PUT", "/log-level", LOCAL, r#"{"level":"warn"}"#).await.1, "warn\n");
+        let (status, body) = endpoint.request("PUT", "/log-level", LOCAL, "loud=very=much").await;
+        assert!(status == 400 && body.contains("is not a log level"), "{body}");
+        assert_eq!(endpoint.request("PUT", "/log-level", LOCAL, &"x".repeat(5000)).await.0, 413);
+        assert_eq!(endpoint.get("/log-level").await.1, "warn\n");
     }
 }

@@ -48,8 +48,10 @@ struct Reconcile {
 
 #[derive(Debug)]
 enum Watched {
-    /// Never saw its objects.
-    Starting,
+    /// Never saw its objects; with the last error, if there was one.
+    Starting {
+        reason: Option<String>,
+    },
     Ready,
     Broken {
         since: Instant,
@@ -64,6 +66,8 @@ pub enum Stuck {
     WatchStarting {
         /// What is watched.
         watch: String,
+        /// The last error.
+        reason: Option<String>,
     },
     /// A watch has been broken for longer than [`WATCH_LIMIT`].
     WatchBroken {
@@ -97,7 +101,12 @@ pub enum Stuck {
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::WatchStarting { watch } => write!(f, "the watch of {watch} has not delivered its objects yet"),
+            Self::WatchStarting { watch, reason: None } => {
+                write!(f, "the watch of {watch} has not delivered its objects yet")
+            }
+            Self::WatchStarting { watch, reason: Some(reason) } => {
+                write!(f, "the watch of {watch} has not delivered its objects yet: {reason}")
+            }
             Self::WatchBroken { watch, seconds, reason } => {
                 write!(f, "the watch of {watch} has been broken for {seconds} s: {reason}")
             }
@@ -145,7 +154,7 @@ impl Progress {
         let mut state = self.state();
         let key = (state.next, what.into());
         state.next += 1;
-        state.watches.insert(key.clone(), Watched::Starting);
+        state.watches.insert(key.clone(), Watched::Starting { reason: None });
         Watch { progress: self.clone(), key }
     }
 
@@ -153,7 +162,8 @@ impl Progress {
     pub fn stuck(&self) -> Vec<Stuck> {
         let now = Instant::now();
         let state = self.state();
-        let mut stuck: Vec<Stuck> = state.watches.iter().filter_map(|((_, what), watched)| watched.stuck(what, now)).collect();
+        let mut stuck: Vec<Stuck> =
+            state.watches.iter().filter_map(|((_, what), watched)| watched.stuck(what, now)).collect();
         for reconcile in state.in_flight.values() {
             let age = now.duration_since(reconcile.started);
             if age > reconcile.deadline + DEADLINE_MARGIN {
@@ -183,7 +193,7 @@ impl Progress {
 impl Watched {
     fn stuck(&self, what: &str, now: Instant) -> Option<Stuck> {
         match self {
-            Self::Starting => Some(Stuck::WatchStarting { watch: what.to_owned() }),
+            Self::Starting { reason } => Some(Stuck::WatchStarting { watch: what.to_owned(), reason: reason.clone() }),
             Self::Ready => None,
             Self::Broken { since, reason } => {
                 let age = now.duration_since(*since);
@@ -227,13 +237,14 @@ impl Watch {
         self.set(Watched::Ready);
     }
 
-    /// Says that the watch broke with `reason`. Before it was ever ready this changes nothing.
+    /// Says that the watch broke with `reason`.
     pub fn broken(&self, reason: &dyn fmt::Display) {
         let mut state = self.progress.state();
+        let reason = reason.to_string();
         let next = match state.watches.get(&self.key) {
-            Some(Watched::Ready) => Watched::Broken { since: Instant::now(), reason: reason.to_string() },
-            Some(Watched::Broken { since, .. }) => Watched::Broken { since: *since, reason: reason.to_string() },
-            Some(Watched::Starting) | None => return,
+            Some(Watched::Ready) => Watched::Broken { since: Instant::now(), reason },
+            Some(Watched::Broken { since, .. }) => Watched::Broken { since: *since, reason },
+            Some(Watched::Starting { .. }) | None => Watched::Starting { reason: Some(reason) },
         };
         state.watches.insert(self.key.clone(), next);
     }
@@ -266,7 +277,9 @@ mod tests {
         let (tenants, secrets) = (progress.watch("TenantControlPlanes"), progress.watch("Secrets"));
         tenants.ready();
         secrets.broken(&"forbidden");
-        assert_eq!(progress.stuck(), [Stuck::WatchStarting { watch: "Secrets".into() }]);
+        let stuck = progress.stuck();
+        assert_eq!(stuck.len(), 1);
+        assert_eq!(stuck[0].to_string(), "the watch of Secrets has not delivered its objects yet: forbidden");
         secrets.ready();
         assert_eq!(progress.stuck(), []);
     }

@@ -59,7 +59,9 @@ pub struct LogOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// Not a level and not a list of directives.
-    #[error("{directives:?} is not a log level: write off, error, warn, info, debug or trace, or a list such as info,kamaji_operator::controller=debug")]
+    #[error(
+        "{directives:?} is not a log level: write off, error, warn, info, debug or trace, or a list such as info,kamaji_operator::controller=debug"
+    )]
     Directives {
         /// What was given.
         directives: String,
@@ -116,9 +118,9 @@ fn targets(directives: &str) -> Result<Targets, LogError> {
     let directives = directives.trim();
     let targets = match directives.parse::<LevelFilter>() {
         Ok(level) => Targets::new().with_default(level.min(LevelFilter::INFO)).with_target("kamaji", level),
-        Err(_) => directives
-            .parse()
-            .map_err(|source| LogError::Directives { directives: directives.to_owned(), source })?,
+        Err(_) => {
+            directives.parse().map_err(|source| LogError::Directives { directives: directives.to_owned(), source })?
+        }
     };
     // This module of kube logs whole response bodies when they do not parse, Secrets too: never to be heard.
     Ok(targets.with_target("kube_client::client", LevelFilter::OFF))
@@ -134,7 +136,8 @@ pub fn install(options: LogOptions) -> Result<LogLevel, LogError> {
     Ok(level)
 }
 
-fn subscriber<W: Write + 'static>(
+/// A subscriber that writes its lines to what `open` opens.
+pub(crate) fn subscriber<W: Write + 'static>(
     options: LogOptions,
     open: impl Fn() -> W + Send + Sync + 'static,
 ) -> Result<(impl Subscriber + Send + Sync, LogLevel), LogError> {
@@ -323,7 +326,8 @@ mod tests {
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
 
-    const JSON: LogOptions = LogOptions { format: Format::Json, level: LevelFilter::INFO, time: TimeFormat::Nanoseconds };
+    const JSON: LogOptions =
+        LogOptions { format: Format::Json, level: LevelFilter::INFO, time: TimeFormat::Nanoseconds };
 
     #[test]
     fn every_line_inside_a_span_carries_its_tenant() {
@@ -363,15 +367,19 @@ mod tests {
             assert_eq!(level.current(), "warn,kamaji_operator::telemetry::log=info");
             assert!(matches!(level.set("loud=very=much"), Err(LogError::Directives { .. })));
         });
-        let messages: Vec<_> =
-            lines.iter().map(|l| serde_json::from_str::<Value>(l).unwrap()["msg"].as_str().unwrap().to_owned()).collect();
+        let messages: Vec<_> = lines
+            .iter()
+            .map(|l| serde_json::from_str::<Value>(l).unwrap()["msg"].as_str().unwrap().to_owned())
+            .collect();
         assert_eq!(messages, ["heard", "heard again"]);
     }
 
     #[test]
     fn response_bodies_are_never_logged_at_any_level() {
         let lines = lines(JSON, |level| {
-            for directives in ["trace", "kube_client=trace", "kube_client::client=trace", "trace,kube_client::client=trace"] {
+            for directives in
+                ["trace", "kube_client=trace", "kube_client::client=trace", "trace,kube_client::client=trace"]
+            {
                 level.set(directives).unwrap();
                 tracing::warn!(target: "kube_client::client", "body");
             }

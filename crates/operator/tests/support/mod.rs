@@ -2,12 +2,17 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod settle;
+pub mod stage;
+pub mod witness;
+
 use std::{path::PathBuf, time::Duration};
 
 use kamaji_api::{DataStore, TenantControlPlane};
 use kamaji_testkit::{
     api_server::ApiServer,
     etcd::{self, Etcd},
+    http_get::Target,
     ports,
     process::{Launch, Process},
     wait::wait_for,
@@ -23,14 +28,20 @@ pub struct Operator {
     pub process: Option<Process>,
     launch: Launch,
     health: u16,
+    metrics: u16,
 }
 
 impl Operator {
     /// Starts it against `server`, with the given extra flags.
     pub async fn start(server: &ApiServer, extra: &[&str]) -> Self {
+        Self::start_through(server, server.port(), extra).await
+    }
+
+    /// As [`Operator::start`], reaching the server by this port of 127.0.0.1, for example a proxy's.
+    pub async fn start_through(server: &ApiServer, port: u16, extra: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("kamaji-operator").tempdir().unwrap().keep();
         let kubeconfig = folder.join("kubeconfig");
-        std::fs::copy(server.kubeconfig_path(), &kubeconfig).unwrap();
+        server.write_kubeconfig("kamaji", &["system:masters"], port, &kubeconfig).unwrap();
         let (metrics, health) = (ports::free().unwrap(), ports::free().unwrap());
         let mut args = vec![
             "manager".to_owned(),
@@ -49,7 +60,7 @@ impl Operator {
             env: Vec::new(),
             log: folder.join("kamaji.log"),
         };
-        let mut operator = Self { process: None, launch, health };
+        let mut operator = Self { process: None, launch, health, metrics };
         operator.resume();
         operator
     }
@@ -62,6 +73,16 @@ impl Operator {
     /// Kills it without a chance to tidy up.
     pub fn kill(&mut self) {
         self.process = None;
+    }
+
+    /// Port of 127.0.0.1 that its metrics are served on.
+    pub fn metrics_port(&self) -> u16 {
+        self.metrics
+    }
+
+    /// What `/readyz` answers: the status code.
+    pub async fn readyz(&self) -> Option<u16> {
+        Target::http("127.0.0.1", self.health, "/readyz").get().await.ok()
     }
 
     /// Its log.

@@ -35,14 +35,14 @@ pub fn set_checksum(metadata: &mut ObjectMeta, checksum: String) {
     metadata.annotations.get_or_insert_default().insert(contract::annotations::CHECKSUM.to_owned(), checksum);
 }
 
-/// Merges a user's labels and annotations over ours.
+/// Merges a user's labels and annotations over ours, but for the label that the operator finds its objects by.
 pub fn merge_user(
     metadata: &mut ObjectMeta,
     labels: Option<&BTreeMap<String, String>>,
     annotations: Option<&BTreeMap<String, String>>,
 ) {
     for (own, user) in [(&mut metadata.labels, labels), (&mut metadata.annotations, annotations)] {
-        for (key, value) in user.into_iter().flatten() {
+        for (key, value) in user.into_iter().flatten().filter(|(key, _)| *key != contract::labels::PROJECT) {
             own.get_or_insert_default().insert(key.clone(), value.clone());
         }
     }

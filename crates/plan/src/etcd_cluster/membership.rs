@@ -31,7 +31,9 @@ pub struct Seen<'a> {
     pub members: Option<&'a [Listed]>,
     /// UID of the volume that each present pod has, by ordinal.
     pub volumes: &'a BTreeMap<i32, String>,
-    /// Ordinals whose member has not answered for so long that it is not waited for.
+    /// Ordinals whose pod runs, so that its member was asked.
+    pub running: &'a BTreeSet<i32>,
+    /// Ordinals whose pod runs, and whose member has not answered for so long that it is not waited for.
     pub silent: &'a BTreeSet<i32>,
 }
 
@@ -67,8 +69,8 @@ pub enum Step {
         /// Its pod.
         ordinal: i32,
     },
-    /// All data is gone for good: found the cluster anew, empty.
-    StartOver,
+    /// All data is gone for good: write this down, by which the cluster is founded anew, empty.
+    StartOver(Record),
 }
 
 /// What is waited for.
@@ -99,17 +101,20 @@ pub fn next(resolved: &Resolved, seen: &Seen<'_>) -> Step {
         return Step::EnableAuthentication;
     }
     let ours = || members.iter().filter_map(|member| Some((member, member.ordinal?)));
-    let lost = |ordinal: i32| match (seen.record.volumes.get(&ordinal), seen.volumes.get(&ordinal)) {
-        (Some(recorded), Some(present)) => recorded != present,
+    // Whoever answers has its data, whatever was written down.
+    let lost = |member: &Listed, ordinal: i32| match (seen.record.volumes.get(&ordinal), seen.volumes.get(&ordinal)) {
+        (Some(recorded), Some(present)) => recorded != present && !member.healthy,
         _ => false,
     };
-    let unknown = |member: &Listed, ordinal: i32| {
-        member.started && !seen.record.volumes.contains_key(&ordinal) && seen.silent.contains(&ordinal)
+    // Nobody misses its vote, or it may have lost its data unnoticed.
+    let stuck = |member: &Listed, ordinal: i32| {
+        let replaceable = member.learner || !member.started || !seen.record.volumes.contains_key(&ordinal);
+        replaceable && seen.silent.contains(&ordinal)
     };
-    let due = ours().find(|(member, ordinal)| lost(*ordinal) || unknown(member, *ordinal));
+    let due = ours().find(|(member, ordinal)| lost(member, *ordinal) || stuck(member, *ordinal));
     if let Some((member, ordinal)) = due {
         // Whoever was let in while it was a learner, or had never run, may have started on the present volume.
-        let wipe = !lost(ordinal) || member.learner || !member.started;
+        let wipe = !lost(member, ordinal) || member.learner || !member.started;
         return Step::Remove { id: member.id, ordinal, wipe };
     }
     if let Some((learner, ordinal)) = ours().find(|(member, _)| member.learner) {
@@ -142,13 +147,19 @@ fn without_quorum(resolved: &Resolved, seen: &Seen<'_>) -> Step {
     if !record.formed {
         return Step::Wait(Waiting::Forming);
     }
-    let gone = |(ordinal, recorded): (&i32, &String)| seen.volumes.get(ordinal).is_some_and(|now| now != recorded);
+    // Only who was asked in vain: a pod that was deleted by force may still answer while its successor starts.
+    let gone = |(ordinal, recorded): (&i32, &String)| {
+        seen.running.contains(ordinal) && seen.volumes.get(ordinal).is_some_and(|now| now != recorded)
+    };
     if record.volumes.is_empty() || !record.volumes.iter().all(gone) {
         return Step::Wait(Waiting::Quorum);
     }
     // Data on claims is not lost by a pod's end but by somebody's decision; serving an empty store instead would make
     // the tenants' nodes stop everything that runs on them.
-    if resolved.storage.is_persistent() { Step::Wait(Waiting::Volumes) } else { Step::StartOver }
+    if resolved.storage.is_persistent() {
+        return Step::Wait(Waiting::Volumes);
+    }
+    Step::StartOver(record.refounding(resolved, seen.volumes))
 }
 
 /// What is to be recorded about a cluster that answers.
@@ -156,9 +167,10 @@ fn observed_record(resolved: &Resolved, seen: &Seen<'_>, members: &[Listed]) -> 
     let mut record = Record { formed: true, volumes: BTreeMap::new(), ..seen.record.clone() };
     for member in members {
         let Some(ordinal) = member.ordinal else { continue };
-        let known = seen.record.volumes.get(&ordinal);
-        // Of a member that ran and does not answer, nobody knows which volume it ran on.
-        let present = seen.volumes.get(&ordinal).filter(|_| member.healthy || !member.started);
+        let (known, present) = (seen.record.volumes.get(&ordinal), seen.volumes.get(&ordinal));
+        // Of a member that ran and does not answer, nobody knows which volume it ran on. What is known stays: a pod that
+        // was deleted by force answers for a while beside its successor.
+        let present = present.filter(|_| member.healthy || !member.started);
         if let Some(volume) = known.or(present) {
             record.volumes.insert(ordinal, volume.clone());
         }

@@ -3,6 +3,7 @@
 //! [`resolve`] checks the specification, [`issuance`] says which certificates are due, [`plan`] gives the objects,
 //! [`membership`] and [`maintenance`] decide what is asked of etcd itself, [`status`] reports.
 
+pub mod claim;
 pub mod data_store;
 pub mod issuance;
 pub mod maintenance;

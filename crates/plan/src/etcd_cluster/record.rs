@@ -15,6 +15,8 @@ use super::{membership::Listed, names, resolve::Resolved};
 pub const INITIAL_CLUSTER: &str = "ETCD_INITIAL_CLUSTER";
 /// Key that etcd reads whether it founds a cluster from.
 pub const INITIAL_CLUSTER_STATE: &str = "ETCD_INITIAL_CLUSTER_STATE";
+/// Key that etcd reads the name of the cluster that it founds from.
+pub const INITIAL_CLUSTER_TOKEN: &str = "ETCD_INITIAL_CLUSTER_TOKEN";
 /// Key with the number of pods.
 const SIZE: &str = "size";
 /// Key that says that etcd asks its clients who they are.
@@ -32,6 +34,9 @@ pub struct Record {
     pub formed: bool,
     /// Pods to run.
     pub size: i32,
+    /// Makes the identities of the cluster and of its founders. Another one whenever it is founded, so that a member of
+    /// the earlier cluster that has not ended yet is none of the new one.
+    pub token: String,
     /// etcd asks its clients who they are.
     pub authentication: bool,
     /// UID of the volume that holds a member's data, by ordinal: the PersistentVolumeClaim's, or the pod's.
@@ -47,16 +52,23 @@ impl Record {
         Self {
             formed: false,
             size,
+            token: resolved.uid.clone(),
             authentication: false,
             volumes: BTreeMap::new(),
             initial_cluster: (0..size).filter_map(member).collect::<Vec<_>>().join(","),
         }
     }
 
+    /// A cluster that is founded again, on the present `volumes`, after all of its data was lost.
+    #[must_use]
+    pub fn refounding(&self, resolved: &Resolved, volumes: &BTreeMap<i32, String>) -> Self {
+        let first = volumes.values().next().map_or("", String::as_str);
+        Self { token: format!("{}-{first}", resolved.uid), ..Self::founding(resolved, self.size) }
+    }
+
     /// A cluster that exists, of which the record was lost: nobody starts empty until its members were listed.
-    pub fn lost(size: i32) -> Self {
-        let initial_cluster = CLOSED.to_owned();
-        Self { formed: true, size, authentication: false, volumes: BTreeMap::new(), initial_cluster }
+    pub fn lost(resolved: &Resolved, size: i32) -> Self {
+        Self { formed: true, initial_cluster: CLOSED.to_owned(), ..Self::founding(resolved, size) }
     }
 
     /// Lets in those of the listed members that have never started.
@@ -94,6 +106,7 @@ impl Record {
         });
         Some(Self {
             formed,
+            token: data.get(INITIAL_CLUSTER_TOKEN)?.clone(),
             size: data.get(SIZE)?.parse().ok().filter(|size| (1..=names::MAX_MEMBERS).contains(size))?,
             authentication: data.get(AUTHENTICATION).is_some_and(|value| value == ENABLED),
             volumes: volumes.collect(),
@@ -107,6 +120,7 @@ impl Record {
         let mut data = BTreeMap::from([
             (INITIAL_CLUSTER.to_owned(), self.initial_cluster.clone()),
             (INITIAL_CLUSTER_STATE.to_owned(), state.to_owned()),
+            (INITIAL_CLUSTER_TOKEN.to_owned(), self.token.clone()),
             (SIZE.to_owned(), self.size.to_string()),
         ]);
         if self.authentication {

@@ -108,6 +108,10 @@ pub fn resolve(cluster: &Arc<EtcdCluster>, namespace: &str, observed: &Observed<
     let uid = cluster.metadata.uid.clone().unwrap_or_default();
     check_name(&name)?;
     let spec = &cluster.spec;
+    if let Some(path) = &spec.unreadable {
+        let sentence = "it cannot be read as what it should be; correct it, nothing is changed until then";
+        return Err(Rejection::new("Unreadable", path.clone(), sentence));
+    }
     let wanted = spec.effective_replicas();
     if wanted != 1 && wanted != MAX_MEMBERS {
         return Err(Rejection::new(
@@ -206,7 +210,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn cluster(name: &str, spec: serde_json::Value) -> Arc<EtcdCluster> {
+    fn cluster(name: &str, spec: &serde_json::Value) -> Arc<EtcdCluster> {
         let object = json!({
             "apiVersion": "kamaji.clastix.io/v1alpha1", "kind": "EtcdCluster",
             "metadata": {"name": name, "uid": "uid-1"}, "spec": spec,
@@ -214,13 +218,13 @@ mod tests {
         Arc::new(serde_json::from_value(object).unwrap())
     }
 
-    fn rejected(name: &str, spec: serde_json::Value) -> String {
+    fn rejected(name: &str, spec: &serde_json::Value) -> String {
         resolve(&cluster(name, spec), "kamaji-system", &Observed::default()).unwrap_err().to_string()
     }
 
     #[test]
     fn fills_in_one_ephemeral_member_with_two_gibibytes() {
-        let resolved = resolve(&cluster("default", json!({})), "kamaji-system", &Observed::default()).unwrap();
+        let resolved = resolve(&cluster("default", &json!({})), "kamaji-system", &Observed::default()).unwrap();
         assert_eq!((resolved.replicas, resolved.quota_bytes), (1, 2 << 30));
         assert_eq!(resolved.storage, Storage::Ephemeral { size_limit: None });
         assert_eq!(resolved.image, DEFAULT_IMAGE);
@@ -244,7 +248,7 @@ mod tests {
                 "spec.storage.ephemeral.sizeLimit: \"-1\" is not",
             ),
         ] {
-            let sentence = rejected(name, spec);
+            let sentence = rejected(name, &spec);
             assert!(sentence.starts_with(start), "{sentence}");
         }
     }
@@ -252,7 +256,7 @@ mod tests {
     #[test]
     fn keeps_three_members_when_asked_for_one() {
         let observed = Observed { size: Some(3), ..Observed::default() };
-        let resolved = resolve(&cluster("a", json!({"replicas": 1})), "kamaji-system", &observed).unwrap();
+        let resolved = resolve(&cluster("a", &json!({"replicas": 1})), "kamaji-system", &observed).unwrap();
         assert_eq!(resolved.replicas, 3);
         assert_eq!(resolved.refused.unwrap().reason, "ShrinkRefused");
     }
@@ -265,7 +269,7 @@ mod tests {
         }))
         .unwrap();
         let observed = Observed { data_store: Some(&store), ..Observed::default() };
-        let rejection = resolve(&cluster("a", json!({})), "kamaji-system", &observed).unwrap_err();
+        let rejection = resolve(&cluster("a", &json!({})), "kamaji-system", &observed).unwrap_err();
         assert_eq!(rejection.reason, "DataStoreTaken");
     }
 }

@@ -237,7 +237,6 @@ pub fn arguments(resolved: &Resolved) -> Vec<String> {
     let flags = [
         ("name", "$(POD_NAME)".to_owned()),
         ("data-dir", format!("{DATA_MOUNT}/{DATA}")),
-        ("initial-cluster-token", resolved.uid.clone()),
         ("listen-client-urls", listen("https", ports::ETCD_CLIENT)),
         ("advertise-client-urls", url(ports::ETCD_CLIENT)),
         ("listen-peer-urls", listen("https", ports::ETCD_PEER)),
@@ -295,5 +294,6 @@ fn environment(resolved: &Resolved) -> Vec<EnvVar> {
         },
         recorded(record::INITIAL_CLUSTER),
         recorded(record::INITIAL_CLUSTER_STATE),
+        recorded(record::INITIAL_CLUSTER_TOKEN),
     ]
 }

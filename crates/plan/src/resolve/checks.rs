@@ -9,7 +9,7 @@ use kamaji_api::{
 };
 
 use super::{
-    DEFAULT_KONNECTIVITY_PORT, DEFAULT_PORT, Konnectivity, Network,
+    DEFAULT_KONNECTIVITY_PORT, DEFAULT_PORT, Konnectivity, Network, lists,
     network::{Cidr, is_dns_label, is_dns_name},
 };
 use crate::{component, rejection::Rejection};
@@ -252,6 +252,7 @@ pub fn deployment(spec: &TenantControlPlaneSpec) -> Result<(), Rejection> {
         "/etc/kubernetes/konnectivity/configurations",
     ]);
     let in_controller_manager = trust().chain(["/etc/kubernetes", "/etc/kubernetes/pki"]);
+    lists::deployment(deployment)?;
     mount_paths("apiServer", mounts.api_server.as_deref(), in_api_server.collect())?;
     mount_paths("controllerManager", mounts.controller_manager.as_deref(), in_controller_manager.collect())?;
     mount_paths("scheduler", mounts.scheduler.as_deref(), BTreeSet::from(["/etc/kubernetes"]))
@@ -275,7 +276,7 @@ pub fn konnectivity(spec: &TenantControlPlaneSpec) -> Result<Option<Konnectivity
     let Some(addon) = spec.addons.as_ref().and_then(|addons| addons.konnectivity.as_ref()) else { return Ok(None) };
     let server = addon.server.as_ref();
     let port = server.map_or(DEFAULT_KONNECTIVITY_PORT, |server| server.port);
-    if u16::try_from(port).ok().filter(|&port| port != 0).is_none() {
+    if !u16::try_from(port).is_ok_and(|port| port != 0) {
         return Err(invalid(
             "spec.addons.konnectivity.server.port",
             format!("{port} is not a port; choose one from 1 to 65535"),

@@ -4,6 +4,7 @@
 //! The admission webhook and the reconcile call the same function. No I/O, no clock.
 
 mod checks;
+mod lists;
 pub mod network;
 mod store;
 
@@ -205,6 +206,7 @@ pub fn resolve(tenant: &Arc<TenantControlPlane>, observed: &Observed<'_>) -> Res
     let admission_plugins = admission_plugins(spec.kubernetes.admission_controllers.as_deref())?;
     let encryption_algorithm = encryption_algorithm(tenant, &version)?;
     let konnectivity = checks::konnectivity(spec)?;
+    lists::service_ports(spec, network.port, konnectivity.as_ref())?;
     let store = store::resolve(tenant, observed)?;
     let changes = installed.as_ref().is_some_and(|installed| installed != &version);
     let asked = annotation(tenant, contract::annotations::TEMPLATE_REVISION);
@@ -237,8 +239,8 @@ fn annotation<'a>(tenant: &'a TenantControlPlane, key: &str) -> Option<&'a str> 
 fn installed_version(tenant: &TenantControlPlane, live: Option<&Deployment>) -> Option<Version> {
     let reported = tenant.status.as_ref().and_then(|status| status.kubernetes_resources.version.version.as_deref());
     reported.and_then(Version::parse).or_else(|| {
-        let suffix = tenant.spec.control_plane.deployment.as_ref()?.registry_settings.as_ref();
-        let suffix = suffix.and_then(|settings| settings.tag_suffix.as_deref()).unwrap_or_default();
+        let settings = tenant.spec.control_plane.deployment.as_ref().and_then(|spec| spec.registry_settings.as_ref());
+        let suffix = settings.and_then(|settings| settings.tag_suffix.as_deref()).unwrap_or_default();
         let image = container(live?, "kube-apiserver")?.image.as_deref()?;
         let (_, tag) = image.rsplit_once(':')?;
         Version::parse(tag.strip_suffix(suffix).unwrap_or(tag))

@@ -167,6 +167,7 @@ pub(super) const TABLE: &[Entry] = &[
                 "LimitRanger",
                 "MutatingAdmissionWebhook",
                 "NamespaceLifecycle",
+                "NodeRestriction",
                 "PersistentVolumeClaimResize",
                 "Priority",
                 "ResourceQuota",

@@ -39,7 +39,7 @@ pub const VALIDATION: &str = "kamaji.clastix.io/DataStoreValidation";
 /// Condition that says whether the DataStore may be deleted.
 const DELETION: &str = "kamaji.clastix.io/DataStoreAllowedDeletion";
 /// A server has no watch, so a usable one is asked this often whether it still answers.
-const PROBE: Duration = Duration::from_secs(30);
+const PROBE: Duration = Duration::from_secs(10);
 /// Longest time until a DataStore that cannot be used is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 /// Deadline of one pass.
@@ -161,6 +161,7 @@ async fn open(data_store: &DataStore, shared: &Shared) -> Result<Arc<Opened>, Fa
     if let Some(opened) = shared.pool.get(&name)
         && opened.connection == material.connection
         && opened.authority_pem == material.authority
+        && opened.authority_key == material.authority_key
     {
         return Ok(opened);
     }
@@ -169,7 +170,13 @@ async fn open(data_store: &DataStore, shared: &Shared) -> Result<Arc<Opened>, Fa
     })?;
     let store = kamaji_datastore::open(&material.connection)
         .map_err(|error| ("TLSConfigurationValidationFailed", error.to_string()))?;
-    Ok(Arc::new(Opened { connection: material.connection, store, authority, authority_pem: material.authority }))
+    Ok(Arc::new(Opened {
+        connection: material.connection,
+        store,
+        authority,
+        authority_pem: material.authority,
+        authority_key: material.authority_key,
+    }))
 }
 
 fn wake_tenants(name: &str, shared: &Shared) {
@@ -262,6 +269,6 @@ async fn save(data_store: &DataStore, shared: &Shared, status: DataStoreStatus) 
     let mut desired = data_store.clone();
     desired.status = Some(status);
     let applied = shared.context.applier.apply_status(&desired, data_store).await?;
-    shared.stores.data_stores.recent.wrote(&applied.object);
+    shared.stores.data_stores.applied(applied);
     Ok(())
 }

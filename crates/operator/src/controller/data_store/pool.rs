@@ -18,6 +18,8 @@ pub struct Opened {
     pub authority: Authority,
     /// Its certificate in PEM.
     pub authority_pem: Vec<u8>,
+    /// Its key as the DataStore gives it.
+    pub authority_key: Vec<u8>,
 }
 
 /// Open datastores by the name of their DataStore.

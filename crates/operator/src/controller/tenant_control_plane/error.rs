@@ -99,8 +99,16 @@ impl Halt {
 }
 
 impl From<Error> for Halt {
+    /// That somebody else wrote at the same time is no failure.
     fn from(error: Error) -> Self {
-        Self::Failed(error)
+        match &error {
+            Error::Write { source, .. } if source.category() == "conflict" => {
+                Self::poll("Synchronizing", error.to_string())
+            }
+            Error::Write { .. } | Error::Read { .. } | Error::Mint { .. } | Error::Store { .. } | Error::Cut => {
+                Self::Failed(error)
+            }
+        }
     }
 }
 

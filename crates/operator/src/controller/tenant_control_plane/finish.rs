@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kamaji_api::{TenantControlPlane, contract};
 use kamaji_datastore::Tenant;
 use kamaji_plan::{control_plane::names::TenantSecret, issuance::datastore::recorded_identity, resolve::StoreIdentity};
@@ -19,26 +19,35 @@ use kube::{
 use super::{
     Shared,
     error::{Error, Halt},
-    secrets,
+    observe, secrets,
 };
 
 /// How long pods may take to end before access is revoked under them.
 const DRAIN: Duration = Duration::from_secs(120);
 
+/// Whether the tenant is certain to exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The API server has just put the finalizer on it.
+    Now,
+    /// It was seen with the finalizer, by a watch that may be late.
+    Before,
+}
+
 /// Puts the finalizer on a tenant before anything of it is made on a datastore, so that nothing can be left there.
 ///
 /// # Errors
 /// When the finalizer cannot be written.
-pub async fn hold(shared: &Shared, tenant: &TenantControlPlane) -> Result<(), Halt> {
+pub async fn hold(shared: &Shared, tenant: &TenantControlPlane) -> Result<Held, Halt> {
     let finalizer = contract::finalizers::DATASTORE;
     if tenant.finalizers().iter().any(|present| present == finalizer) {
-        return Ok(());
+        return Ok(Held::Before);
     }
     let mut finalizers = tenant.finalizers().to_vec();
     finalizers.push(finalizer.to_owned());
     let held = shared.context.applier.set_finalizers(tenant, finalizers).await.map_err(|source| write_failed(tenant, source))?;
     shared.stores.tenants.recent.wrote(&held);
-    Ok(())
+    Ok(Held::Now)
 }
 
 /// Takes a tenant down, step by step; each pass goes as far as it can.
@@ -51,17 +60,10 @@ pub async fn finish(shared: &Shared, tenant: &Arc<TenantControlPlane>) -> Result
         return Ok(());
     }
     drain(shared, tenant).await?;
-    if let Some(identity) = identity(shared, tenant) {
+    let config = config(shared, tenant).await?;
+    if let Some(identity) = identity(tenant, config.as_deref()) {
         let name = store_name(shared, tenant);
-        let opened = shared.pool.get(&name).ok_or_else(|| {
-            Halt::watch(
-                "DataStoreNotReady",
-                format!(
-                    "The tenant's keys cannot be erased because the DataStore {name} is not ready; deletion goes on by \
-                     itself when it is."
-                ),
-            )
-        })?;
+        let opened = shared.pool.get(&name).ok_or_else(|| no_store(shared, tenant, &name))?;
         let failed = |source| Error::Store { name: name.clone(), source };
         let place = Tenant { schema: identity.schema, user: identity.user, password: None };
         opened.store.revoke(&place).await.map_err(failed)?;
@@ -71,19 +73,30 @@ pub async fn finish(shared: &Shared, tenant: &Arc<TenantControlPlane>) -> Result
             return Err(Halt::poll("Erasing", format!("The DataStore {name} still holds {leftovers} of the tenant.")));
         }
     }
-    release(shared, tenant).await
+    release(shared, tenant, config).await
+}
+
+fn no_store(shared: &Shared, tenant: &TenantControlPlane, name: &str) -> Halt {
+    let lost = shared.stores.data_stores.get(None, name).is_none();
+    let what = if lost {
+        format!(
+            "does not exist; create it again, or take the finalizer {} off the TenantControlPlane {} to leave them",
+            contract::finalizers::DATASTORE,
+            tenant.name_any()
+        )
+    } else {
+        "is not ready; deletion goes on by itself when it is".to_owned()
+    };
+    Halt::watch("DataStoreNotReady", format!("The tenant's keys cannot be erased because the DataStore {name} {what}."))
 }
 
 /// Deletes the Deployment and waits for its pods.
 async fn drain(shared: &Shared, tenant: &TenantControlPlane) -> Result<(), Halt> {
     let (name, namespace) = (tenant.name_any(), tenant.namespace().unwrap_or_default());
-    if let Some(deployment) = shared.stores.deployments.get(Some(&namespace), &name) {
-        let applier = &shared.context.applier;
+    if let Some(deployment) = observe::deployment(shared, tenant).await? {
         if deployment.metadata.deletion_timestamp.is_none() {
-            applier
-                .delete(deployment.as_ref())
-                .await
-                .map_err(|source| Error::Write { what: format!("Deployment {name}"), source })?;
+            let deleted = shared.context.applier.delete(deployment.as_ref()).await;
+            deleted.map_err(|source| Error::Write { what: format!("Deployment {name}"), source })?;
         }
         shared.stores.deployments.recent.forget(&ObjectRef::from_obj(deployment.as_ref()));
     }
@@ -109,15 +122,29 @@ async fn drain(shared: &Shared, tenant: &TenantControlPlane) -> Result<(), Halt>
     Err(Halt::poll("Draining", format!("{left} pods of the control plane have yet to end.")))
 }
 
+/// The Secret with the datastore configuration, which is the last to go. Looked for past the watch store: without it
+/// nothing would be taken back.
+async fn config(shared: &Shared, tenant: &TenantControlPlane) -> Result<Option<Arc<Secret>>, Halt> {
+    let (name, namespace) = (TenantSecret::DatastoreConfig.name(&tenant.name_any()), tenant.namespace().unwrap_or_default());
+    let known = shared.stores.secrets.get(Some(&namespace), &name);
+    let found = if known.is_some() {
+        known
+    } else {
+        let api: Api<Secret> = Api::namespaced(shared.context.process.client.clone(), &namespace);
+        let live = api.get_opt(&name).await;
+        live.map_err(|source| Error::Read { what: format!("Secret {name}"), source: Box::new(source) })?.map(Arc::new)
+    };
+    // One of a namesake says nothing about this tenant.
+    Ok(found.filter(|found| observe::not_of_a_namesake(tenant, found.as_ref()).is_ok()))
+}
+
 /// The names under which the tenant may have left something.
-fn identity(shared: &Shared, tenant: &TenantControlPlane) -> Option<StoreIdentity> {
+fn identity(tenant: &TenantControlPlane, config: Option<&Secret>) -> Option<StoreIdentity> {
     let setup = tenant.status.as_ref().map(|status| status.storage.setup.clone()).unwrap_or_default();
-    if let (Some(schema), Some(user)) = (setup.schema, setup.user) {
-        return Some(StoreIdentity { schema, user });
+    match (setup.schema, setup.user) {
+        (Some(schema), Some(user)) => Some(StoreIdentity { schema, user }),
+        _ => recorded_identity(config?),
     }
-    let name = TenantSecret::DatastoreConfig.name(&tenant.name_any());
-    let config = shared.stores.secrets.get(tenant.namespace().as_deref(), &name)?;
-    recorded_identity(&config)
 }
 
 fn store_name(shared: &Shared, tenant: &TenantControlPlane) -> String {
@@ -129,10 +156,9 @@ fn store_name(shared: &Shared, tenant: &TenantControlPlane) -> String {
 }
 
 /// Lets the tenant's own finalizers go: first that of its datastore Secret, then the tenant's.
-async fn release(shared: &Shared, tenant: &TenantControlPlane) -> Result<(), Halt> {
-    let name = TenantSecret::DatastoreConfig.name(&tenant.name_any());
-    if let Some(config) = shared.stores.secrets.get(tenant.namespace().as_deref(), &name) {
-        secrets::release(shared, &[config]).await?;
+async fn release(shared: &Shared, tenant: &TenantControlPlane, config: Option<Arc<Secret>>) -> Result<(), Halt> {
+    if let Some(config) = config {
+        secrets::release(shared, &config).await?;
     }
     let ours = [contract::finalizers::DATASTORE, contract::finalizers::SOOT];
     let rest = tenant.finalizers().iter().filter(|present| !ours.contains(&present.as_str())).cloned().collect();

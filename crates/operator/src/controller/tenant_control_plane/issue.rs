@@ -1,6 +1,9 @@
 //! The issue step: the tenant's authorities, certificates and kubeconfigs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
@@ -20,9 +23,19 @@ use kube::Api;
 use super::{
     Shared,
     error::{Error, Halt},
-    observe::Observed,
+    observe::{self, Observed},
     secrets::{self, Good},
 };
+
+/// The Secrets that hold what the authorities sign.
+const SIGNED: [TenantSecret; 6] = [
+    TenantSecret::ApiServer,
+    TenantSecret::KubeletClient,
+    TenantSecret::FrontProxyClient,
+    TenantSecret::AdminKubeconfig,
+    TenantSecret::ControllerManagerKubeconfig,
+    TenantSecret::SchedulerKubeconfig,
+];
 
 /// Makes sure that every certificate and kubeconfig is there and valid.
 ///
@@ -36,43 +49,57 @@ pub async fn issue(
     roots: &Roots,
     moment: &Moment,
 ) -> Result<Issued, Halt> {
-    let requests = what_is_missing(resolved, exposed, observed, roots, moment)?;
+    konnectivity(resolved, observed)?;
+    // What was deleted or edited by hand comes back as it was, if it is still good: other bytes would roll the pods.
+    let lost: BTreeMap<TenantSecret, Good> = SIGNED
+        .into_iter()
+        .filter_map(|which| Some((which, secrets::lost(shared, &resolved.uid, which, observed.secrets.get(&which))?)))
+        .collect();
+    let requests = what_is_missing(resolved, exposed, observed, &lost, roots, moment)?;
     let signers = if requests.is_empty() { None } else { Some(roots.signers()?) };
-    let written = try_join_all(requests.iter().filter_map(|request| {
+    let issued = try_join_all(requests.iter().filter_map(|request| {
         let signers = signers.as_ref()?;
         Some(write(shared, resolved, observed, request, signers, moment))
-    }))
-    .await?;
+    }));
+    let beyond_repair: BTreeSet<TenantSecret> = requests.iter().map(|request| request.secret).collect();
+    let restored = try_join_all(lost.iter().filter(|(which, _)| !beyond_repair.contains(which)).map(
+        async |(which, last)| {
+            let live = observed.secrets.get(which);
+            Ok::<_, Halt>((*which, secrets::restore(shared, resolved, *which, last, live, moment).await?))
+        },
+    ));
+    let (issued, restored) = futures::try_join!(issued, restored)?;
     let mut good: BTreeMap<TenantSecret, Good> = roots.secrets.clone();
-    for which in [
-        TenantSecret::ApiServer,
-        TenantSecret::KubeletClient,
-        TenantSecret::FrontProxyClient,
-        TenantSecret::AdminKubeconfig,
-        TenantSecret::ControllerManagerKubeconfig,
-        TenantSecret::SchedulerKubeconfig,
-    ] {
-        if let Some(secret) = observed.secrets.get(&which) {
-            good.insert(which, Arc::clone(secret));
-        }
-    }
-    good.extend(written);
-    for (which, secret) in &good {
-        secrets::mend_metadata(shared, resolved, *which, secret).await?;
+    good.extend(SIGNED.into_iter().filter_map(|which| Some((which, Arc::clone(observed.secrets.get(&which)?)))));
+    good.extend(issued.into_iter().chain(restored));
+    for (which, secret) in &mut good {
+        *secret = secrets::mend_metadata(shared, resolved, *which, Arc::clone(secret)).await?;
         shared.keyring.keep(&resolved.uid, *which, secret);
     }
     let secrets = good.iter().map(|(which, secret)| (*which, issuance::digest(secret))).collect();
     Ok(Issued { algorithm: roots.algorithm, secrets })
 }
 
+/// The server's certificate and kubeconfig are not issued yet: a tenant that has them keeps them, another would get pods
+/// that never start.
+fn konnectivity(resolved: &Resolved, observed: &Observed) -> Result<(), Rejection> {
+    let needed = [TenantSecret::KonnectivityCertificate, TenantSecret::KonnectivityKubeconfig];
+    if resolved.konnectivity.is_none() || needed.iter().all(|which| observed.secrets.contains_key(which)) {
+        return Ok(());
+    }
+    let message = "konnectivity is not supported by this release for new tenants; remove it";
+    Err(Rejection::new("Unsupported", "spec.addons.konnectivity", message))
+}
+
 fn what_is_missing(
     resolved: &Resolved,
     exposed: &Exposed,
     observed: &Observed,
+    lost: &BTreeMap<TenantSecret, Good>,
     roots: &Roots,
     moment: &Moment,
 ) -> Result<Vec<Request>, Halt> {
-    let live = |which: TenantSecret| observed.secrets.get(&which).map(Arc::as_ref);
+    let live = |which: TenantSecret| lost.get(&which).or_else(|| observed.secrets.get(&which)).map(Arc::as_ref);
     let (ca, ca_pem) = roots.certificate(TenantSecret::Ca)?;
     let (front_proxy_ca, _) = roots.certificate(TenantSecret::FrontProxyCa)?;
     let authorities = leaves::Authorities { ca: &ca, front_proxy_ca: &front_proxy_ca };
@@ -91,22 +118,18 @@ async fn write(
     moment: &Moment,
 ) -> Result<(TenantSecret, Good), Halt> {
     let which = request.secret;
-    let existing = observed.secrets.get(&which);
-    // What was deleted by hand comes back as it was, if it is still good: other bytes would roll the pods.
-    if existing.is_none()
-        && let Some(last) = shared.keyring.last(&resolved.uid, which)
-        && let Some(data) = last.data.clone()
-    {
-        shared.keyring.drop_secret(&resolved.uid, which);
-        return Ok((which, secrets::create(shared, resolved, which, data).await?));
+    let name = which.name(&resolved.name);
+    let data = mint::data(request, signers).map_err(|source| Error::Mint { what: name.clone(), source })?;
+    // Told before it is done: a change of keys that nobody was told of must not exist, even if this process ends now.
+    if observed.deployment.is_some() || observed.secrets.contains_key(&which) {
+        let note = format!("{name}: {}.", request.reasons.join("; "));
+        shared.context.event(resolved.tenant.as_ref(), EventType::Normal, "CertificateIssued", "Issue", note).await;
     }
-    let data = mint::data(request, signers).map_err(|source| Error::Mint { what: which.name(&resolved.name), source })?;
-    let Some(existing) = existing else {
-        return Ok((which, secrets::create(shared, resolved, which, data).await?));
+    shared.keyring.drop_secret(&resolved.uid, which);
+    let written = match observed.secrets.get(&which) {
+        None => secrets::create(shared, resolved, which, data).await?,
+        Some(existing) => secrets::replace(shared, resolved, which, data, existing, moment).await?,
     };
-    let written = secrets::replace(shared, resolved, which, data, existing, moment).await?;
-    let note = format!("{}: {}.", which.name(&resolved.name), request.reasons.join("; "));
-    shared.context.event(resolved.tenant.as_ref(), EventType::Normal, "CertificateIssued", "Issue", note).await;
     Ok((which, written))
 }
 
@@ -153,7 +176,9 @@ pub async fn roots(
 ) -> Result<Roots, Halt> {
     let recorded = observed.is_recorded(tenant);
     let made = try_join_all(TenantSecret::ROOTS.map(async |which| {
-        root(shared, resolved, observed, which, recorded, moment).await.map(|secret| (which, secret))
+        let secret = root(shared, resolved, observed, which, recorded, moment).await?;
+        shared.keyring.keep(&resolved.uid, which, &secret);
+        Ok::<_, Halt>((which, secret))
     }))
     .await?;
     let secrets: BTreeMap<TenantSecret, Good> = made.into_iter().collect();
@@ -173,20 +198,26 @@ async fn root(
     moment: &Moment,
 ) -> Result<Good, Halt> {
     let name = which.name(&resolved.name);
-    let last = shared.keyring.last(&resolved.uid, which);
-    match (observed.secrets.get(&which), last) {
-        (Some(live), _) if issuance::rotation_requested(live) => rotate(shared, resolved, which, live, moment).await,
-        (Some(live), Some(last)) if live.data != last.data => {
-            let data = last.data.clone().unwrap_or_default();
-            let restored = secrets::replace(shared, resolved, which, data, live, moment).await?;
-            let note = format!("{name} was edited by hand and has its former keys again.");
-            shared.context.event(resolved.tenant.as_ref(), EventType::Warning, "KeyRestored", "Restore", note).await;
-            Ok(restored)
-        }
-        (Some(live), _) => {
-            let faults = authorities::faults(which, live, moment);
+    let live = match observed.secrets.get(&which) {
+        None if recorded => find(shared, resolved, which).await?,
+        live => live.cloned(),
+    };
+    if let Some(live) = live.as_ref().filter(|live| issuance::rotation_requested(live)) {
+        return rotate(shared, resolved, which, live, moment).await;
+    }
+    let usable = |secret: &Good| authorities::faults(which, secret, moment).is_empty();
+    if let Some(last) = secrets::lost(shared, &resolved.uid, which, live.as_ref()).filter(usable) {
+        let restored = secrets::restore(shared, resolved, which, &last, live.as_ref(), moment).await?;
+        let what = if live.is_some() { "edited by hand" } else { "deleted" };
+        let note = format!("{name} was {what} and has its former keys again.");
+        shared.context.event(resolved.tenant.as_ref(), EventType::Warning, "KeyRestored", "Restore", note).await;
+        return Ok(restored);
+    }
+    match live {
+        Some(live) => {
+            let faults = authorities::faults(which, &live, moment);
             if faults.is_empty() {
-                return Ok(Arc::clone(live));
+                return Ok(live);
             }
             let message = format!(
                 "it cannot be used: {}; restore it from a backup, or annotate it with \
@@ -195,30 +226,26 @@ async fn root(
             );
             Err(Rejection::new("KeyUnusable", format!("Secret {name}"), message).into())
         }
-        (None, Some(last)) => {
-            let data = last.data.clone().unwrap_or_default();
-            let restored = secrets::create(shared, resolved, which, data).await?;
-            let note = format!("{name} was deleted and is back with the same keys.");
-            shared.context.event(resolved.tenant.as_ref(), EventType::Warning, "KeyRestored", "Restore", note).await;
-            Ok(restored)
-        }
-        (None, None) if recorded => find(shared, resolved, &name).await?.ok_or_else(|| {
+        None if recorded => {
             let message = "it is gone while its keys are in use, and no copy is known; restore it from a backup, \
                            because new keys would cut off every node and client of the tenant";
-            Rejection::new("KeyLost", format!("Secret {name}"), message).into()
-        }),
-        (None, None) => secrets::create(shared, resolved, which, generate(resolved, which, moment).await?).await,
+            Err(Rejection::new("KeyLost", format!("Secret {name}"), message).into())
+        }
+        None => secrets::create(shared, resolved, which, generate(resolved, which, moment).await?).await,
     }
 }
 
 /// Looks past the watch store: a root is too dear to be missed because a label was taken off it.
-async fn find(shared: &Shared, resolved: &Resolved, name: &str) -> Result<Option<Good>, Halt> {
+async fn find(shared: &Shared, resolved: &Resolved, which: TenantSecret) -> Result<Option<Good>, Halt> {
+    let name = which.name(&resolved.name);
     let api: Api<Secret> = Api::namespaced(shared.context.process.client.clone(), &resolved.namespace);
     let found = api
-        .get_opt(name)
+        .get_opt(&name)
         .await
         .map_err(|source| Error::Read { what: format!("Secret {name}"), source: Box::new(source) })?;
-    Ok(found.map(Arc::new))
+    let Some(found) = found.filter(|found| found.metadata.deletion_timestamp.is_none()) else { return Ok(None) };
+    observe::not_of_a_namesake(&resolved.tenant, &found)?;
+    Ok(Some(secrets::own(which, Arc::new(found))))
 }
 
 async fn rotate(
@@ -229,11 +256,11 @@ async fn rotate(
     moment: &Moment,
 ) -> Result<Good, Halt> {
     let data = generate(resolved, which, moment).await?;
-    shared.keyring.drop_secret(&resolved.uid, which);
-    let rotated = secrets::replace(shared, resolved, which, data, live, moment).await?;
-    let note = format!("{}: new keys were made because a rotation was asked for.", which.name(&resolved.name));
+    // Told before it is done, as in `write`.
+    let note = format!("{}: new keys are made because a rotation was asked for.", which.name(&resolved.name));
     shared.context.event(resolved.tenant.as_ref(), EventType::Warning, "KeyRotated", "Rotate", note).await;
-    Ok(rotated)
+    shared.keyring.drop_secret(&resolved.uid, which);
+    secrets::replace(shared, resolved, which, data, live, moment).await
 }
 
 /// New keys. An RSA key takes a tenth of a second of CPU, too long for a thread that serves others.

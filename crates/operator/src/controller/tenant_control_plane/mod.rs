@@ -10,6 +10,7 @@ mod granted;
 mod issue;
 mod observe;
 mod report;
+mod revision;
 mod secrets;
 mod store;
 mod write;
@@ -19,13 +20,14 @@ use std::{sync::Arc, time::Duration};
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
-use kamaji_api::{TenantControlPlane, contract};
+use kamaji_api::{DataStore, TenantControlPlane, contract};
 use kamaji_plan::{
     control_plane,
     exposed::Exposed,
-    issuance::{Moment, authorities},
+    issuance::Moment,
     issued::Issued,
     resolve::Resolved,
+    status::conditions::Trouble,
     stored::Stored,
 };
 use kube::{
@@ -35,15 +37,17 @@ use kube::{
         reflector::ObjectRef,
     },
 };
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::Instrument;
 
 use self::{
     error::{Error, Halt},
     granted::Granted,
+    report::Unwritten,
+    revision::Revisions,
 };
-use super::{context::Context, data_store::pool::Pool, keyring::Keyring, stores::{Stores, object_key}};
+use super::{context::Context, data_store::pool::Pool, keyring::Keyring, stores::{Stores, Wake, object_key}};
 
 /// Name of the controller in progress reports and metrics.
 pub const CONTROLLER: &str = "tenantcontrolplane";
@@ -63,13 +67,28 @@ pub struct Shared {
     pub pool: Arc<Pool>,
     /// Rights that were seen complete.
     pub granted: Granted,
+    /// Template revisions that were seen.
+    pub revisions: Revisions,
+    /// What could only be told by Events.
+    pub unwritten: Unwritten,
+    data_stores: UnboundedSender<ObjectRef<DataStore>>,
     backoff: super::backoff::Backoff,
 }
 
 impl Shared {
     /// Nothing is known yet.
-    pub fn new(context: Context, stores: Stores, keyring: Arc<Keyring>, pool: Arc<Pool>) -> Self {
-        Self { context, stores, keyring, pool, granted: Granted::default(), backoff: super::backoff::Backoff::default() }
+    pub fn new(context: Context, stores: Stores, keyring: Arc<Keyring>, pool: Arc<Pool>, wake: &Wake) -> Self {
+        Self {
+            context,
+            stores,
+            keyring,
+            pool,
+            granted: Granted::default(),
+            revisions: Revisions::default(),
+            unwritten: Unwritten::default(),
+            data_stores: wake.data_stores.clone(),
+            backoff: super::backoff::Backoff::default(),
+        }
     }
 
     /// The clock of one pass.
@@ -81,9 +100,16 @@ impl Shared {
         }
     }
 
+    /// Has a DataStore looked at: it did not do what it was asked.
+    fn doubt(&self, data_store: &str) {
+        let _ = self.data_stores.send(ObjectRef::new(data_store));
+    }
+
     fn forget(&self, tenant_uid: &str) {
         self.keyring.drop_tenant(tenant_uid);
         self.granted.forget(tenant_uid);
+        self.revisions.forget(tenant_uid);
+        self.unwritten.forget(tenant_uid);
         self.backoff.reset(tenant_uid);
     }
 }
@@ -142,12 +168,16 @@ async fn pass(tenant: &Arc<TenantControlPlane>, shared: &Shared) -> (Action, &'s
     } else {
         steps(tenant, shared, &mut findings).await
     };
-    let (action, result) = report::next(shared, &uid, &ended);
-    if let Err(error) = report::report(shared, tenant, &findings, ended).await {
-        tracing::warn!(%error, "the status could not be written");
-        return (Action::requeue(shared.backoff.next(&uid)), error.category());
+    if let Err(Halt::Failed(Error::Store { name, .. })) = &ended {
+        shared.doubt(name);
     }
-    (action, result)
+    match report::report(shared, tenant, &findings, &ended).await {
+        Ok(()) => report::next(shared, &uid, &ended),
+        Err(error) => {
+            tracing::warn!(%error, "the status could not be written");
+            (Action::requeue(shared.backoff.next(&uid)), error.category())
+        }
+    }
 }
 
 /// What a pass found, as far as it came.
@@ -162,16 +192,20 @@ pub struct Findings {
     deployment: Option<Deployment>,
 }
 
-async fn steps(tenant: &Arc<TenantControlPlane>, shared: &Shared, findings: &mut Findings) -> Result<(), Halt> {
+/// Goes through all steps. What is wrong and kept none of them from being done comes back as trouble.
+async fn steps(
+    tenant: &Arc<TenantControlPlane>,
+    shared: &Shared,
+    findings: &mut Findings,
+) -> Result<Option<Trouble>, Halt> {
     let moment = shared.moment();
-    let observed = observe::observe(shared, tenant);
+    let observed = observe::observe(shared, tenant).await?;
     findings.deployment = observed.deployment.as_deref().cloned();
     findings.service = observed.service.as_deref().cloned();
     let resolved = findings.resolved.insert(observed.resolve(shared, tenant)?).clone();
-    finish::hold(shared, tenant).await?;
-    secrets::release(shared, &observed.going).await?;
+    let held = finish::hold(shared, tenant).await?;
+    secrets::let_go(shared, &observed.going).await?;
 
-    let algorithm = resolved.encryption_algorithm.unwrap_or(authorities::DEFAULT_ALGORITHM);
     let (issued, stored) = futures::join!(
         async {
             let (roots, exposed) = futures::try_join!(
@@ -181,10 +215,10 @@ async fn steps(tenant: &Arc<TenantControlPlane>, shared: &Shared, findings: &mut
             let issued = issue::issue(shared, &resolved, &exposed, &observed, &roots, &moment).await?;
             Ok::<_, Halt>((exposed, issued))
         },
-        store::store(shared, &resolved, &observed, algorithm, &moment),
+        store::store(shared, &resolved, &observed, held, &moment),
     );
-    let stored = match stored {
-        Ok(stored) => findings.stored.insert(stored).clone(),
+    let (stored, trouble) = match stored {
+        Ok(found) => (findings.stored.insert(found.stored).clone(), found.trouble),
         // What the other side found is worth reporting even so.
         Err(halt) => {
             if let Ok((exposed, issued)) = issued {
@@ -201,7 +235,7 @@ async fn steps(tenant: &Arc<TenantControlPlane>, shared: &Shared, findings: &mut
     let written = write::write(shared, &resolved, &observed, plan).await?;
     findings.kubeadm_checksum = written.kubeadm_checksum;
     findings.deployment = Some(written.deployment);
-    Ok(())
+    Ok(trouble)
 }
 
 /// The reconcile's own view of an error's word, for metrics.

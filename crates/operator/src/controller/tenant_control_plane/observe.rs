@@ -12,9 +12,13 @@ use kamaji_plan::{
     issuance::datastore::recorded_identity,
     resolve::{self, Resolved, StoreIdentity},
 };
-use kube::ResourceExt;
+use kube::{Api, Resource, ResourceExt};
 
-use super::Shared;
+use super::{
+    Shared,
+    error::{Error, Halt},
+    secrets,
+};
 
 /// A tenant's objects as they are now.
 pub struct Observed {
@@ -33,38 +37,85 @@ pub struct Observed {
     identity: Option<StoreIdentity>,
 }
 
-/// Reads the stores. No call leaves the process.
-pub fn observe(shared: &Shared, tenant: &TenantControlPlane) -> Observed {
+/// Reads the stores; only what seems to be missing is asked for.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn observe(shared: &Shared, tenant: &TenantControlPlane) -> Result<Observed, Halt> {
     let name = tenant.name_any();
     let namespace = tenant.namespace().unwrap_or_default();
     let within = Some(namespace.as_str());
     let stores = &shared.stores;
     let default = shared.context.process.options.default_data_store.clone();
     let store_name = tenant.spec.data_store.clone().filter(|name| !name.is_empty()).or(default);
-    let mut secrets = BTreeMap::new();
+    let mut kept = BTreeMap::new();
     let mut going = Vec::new();
     for which in TenantSecret::ALL {
         let Some(secret) = stores.secrets.get(within, &which.name(&name)) else { continue };
+        not_of_a_namesake(tenant, secret.as_ref())?;
         if secret.metadata.deletion_timestamp.is_some() {
             going.push(secret);
         } else {
-            secrets.insert(which, secret);
+            kept.insert(which, secrets::own(which, secret));
         }
     }
-    let config_maps = [names::kubeadm_config(&name), names::egress_selector(&name)]
-        .into_iter()
-        .filter_map(|name| stores.config_maps.get(within, &name).map(|config_map| (name, config_map)))
-        .collect();
-    let identity = secrets.get(&TenantSecret::DatastoreConfig).and_then(|config| recorded_identity(config));
-    Observed {
+    let mut config_maps = BTreeMap::new();
+    for name in [names::kubeadm_config(&name), names::egress_selector(&name)] {
+        let Some(config_map) = stores.config_maps.get(within, &name) else { continue };
+        not_of_a_namesake(tenant, config_map.as_ref())?;
+        config_maps.insert(name, config_map);
+    }
+    let service = stores.services.get(within, &name);
+    service.as_deref().map_or(Ok(()), |service| not_of_a_namesake(tenant, service))?;
+    let identity = kept.get(&TenantSecret::DatastoreConfig).and_then(|config| recorded_identity(config));
+    let new = kept.is_empty() && going.is_empty();
+    Ok(Observed {
         data_store: store_name.and_then(|name| stores.data_stores.get(None, &name)),
-        service: stores.services.get(within, &name),
-        deployment: stores.deployments.get(within, &name),
+        service,
+        deployment: if new { None } else { deployment(shared, tenant).await? }
+            .map(|live| shared.revisions.remembered(&tenant.uid().unwrap_or_default(), live)),
         config_maps,
-        secrets,
+        secrets: kept,
         going,
         identity,
+    })
+}
+
+/// The tenant's Deployment. Looked for past the watch store, because a label that was taken off hides it, and it alone
+/// says with which template and which issuer the pods run.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn deployment(shared: &Shared, tenant: &TenantControlPlane) -> Result<Option<Arc<Deployment>>, Halt> {
+    let (name, namespace) = (tenant.name_any(), tenant.namespace().unwrap_or_default());
+    let known = shared.stores.deployments.get(Some(&namespace), &name);
+    let found = if known.is_some() {
+        known
+    } else {
+        let api: Api<Deployment> = Api::namespaced(shared.context.process.client.clone(), &namespace);
+        let live = api.get_opt(&name).await;
+        live.map_err(|source| Error::Read { what: format!("Deployment {name}"), source: Box::new(source) })?.map(Arc::new)
+    };
+    found.as_deref().map_or(Ok(()), |found| not_of_a_namesake(tenant, found))?;
+    Ok(found)
+}
+
+/// A tenant that is created under the name of one that was just deleted finds the other's objects, which the garbage
+/// collector has yet to take: keys and names on a datastore that must not become its own.
+///
+/// # Errors
+/// [`Halt::Waiting`] for an object that belongs to another TenantControlPlane.
+pub fn not_of_a_namesake<K: Resource<DynamicType = ()>>(tenant: &TenantControlPlane, object: &K) -> Result<(), Halt> {
+    let mut owners = object.owner_references().iter().filter(|owner| owner.kind == "TenantControlPlane").peekable();
+    if owners.peek().is_none() || owners.any(|owner| Some(&owner.uid) == tenant.uid().as_ref()) {
+        return Ok(());
     }
+    let message = format!(
+        "The {} {} belongs to an earlier TenantControlPlane of this name, and is waited for until it is deleted.",
+        K::kind(&()),
+        object.name_any()
+    );
+    Err(Halt::watch("WaitingForDeletion", message))
 }
 
 impl Observed {

@@ -1,6 +1,10 @@
 //! The end of a pass: the status, an Event where something changed, and when to look again.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use kamaji_api::{TenantControlPlane, conditions};
@@ -17,17 +21,43 @@ use super::{Findings, Shared, category, error::{Error, Halt}};
 const POLL: Duration = Duration::from_millis(500);
 
 /// When to look again, and the word for the metric.
-pub fn next(shared: &Shared, tenant_uid: &str, ended: &Result<(), Halt>) -> (Action, &'static str) {
+pub fn next(shared: &Shared, tenant_uid: &str, ended: &Result<Option<Trouble>, Halt>) -> (Action, &'static str) {
     match ended {
-        Ok(()) => {
+        Ok(None) => {
             shared.backoff.reset(tenant_uid);
             (Action::requeue(shared.backoff.spread(super::RESYNC)), "done")
         }
-        Err(halt @ Halt::Waiting { poll: true, .. }) => (Action::requeue(shared.backoff.spread(POLL)), category(halt)),
-        Err(halt @ (Halt::Waiting { poll: false, .. } | Halt::Rejected(_))) => {
+        Ok(Some(_)) => (Action::requeue(shared.backoff.next(tenant_uid)), "impaired"),
+        Err(halt @ Halt::Waiting { poll, .. }) => {
+            shared.backoff.reset(tenant_uid);
+            let wait = if *poll { POLL } else { super::RESYNC };
+            (Action::requeue(shared.backoff.spread(wait)), category(halt))
+        }
+        Err(halt @ Halt::Rejected(_)) => {
+            shared.backoff.reset(tenant_uid);
             (Action::requeue(shared.backoff.spread(super::RESYNC)), category(halt))
         }
         Err(halt @ Halt::Failed(_)) => (Action::requeue(shared.backoff.next(tenant_uid)), category(halt)),
+    }
+}
+
+/// Tenants whose status cannot be written because the API server finds fault with the object itself, by UID, with what
+/// was told instead.
+#[derive(Default)]
+pub struct Unwritten(Mutex<HashMap<String, String>>);
+
+impl Unwritten {
+    fn is_news(&self, tenant_uid: &str, message: &str) -> bool {
+        self.told().insert(tenant_uid.to_owned(), message.to_owned()).as_deref() != Some(message)
+    }
+
+    /// Forgets a tenant.
+    pub fn forget(&self, tenant_uid: &str) {
+        self.told().remove(tenant_uid);
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -39,7 +69,7 @@ pub async fn report(
     shared: &Shared,
     tenant: &TenantControlPlane,
     findings: &Findings,
-    ended: Result<(), Halt>,
+    ended: &Result<Option<Trouble>, Halt>,
 ) -> Result<(), Error> {
     let outcome = outcome(ended);
     let found = status::Findings {
@@ -51,33 +81,48 @@ pub async fn report(
         kubeadm_checksum: findings.kubeadm_checksum.as_deref(),
         deployment: findings.deployment.as_ref(),
     };
-    let status = status::status(tenant, &found, &outcome, Timestamp::now());
+    let mut status = status::status(tenant, &found, &outcome, Timestamp::now());
+    if !outcome.is_done() {
+        // The pods are still those of an earlier specification, whatever this one says.
+        let before = tenant.status.as_ref().map(|status| &status.kubernetes_resources.version);
+        status.kubernetes_resources.version.version = before.and_then(|before| before.version.clone());
+    }
     if tenant.status.as_ref() == Some(&status) {
         return Ok(());
     }
     let mut desired = tenant.clone();
     desired.status = Some(status);
-    tell(shared, tenant, &desired, &outcome).await;
-    let applied = shared
-        .context
-        .applier
-        .apply_status(&desired, tenant)
-        .await
-        .map_err(|source| Error::Write { what: "the status".to_owned(), source })?;
-    shared.stores.tenants.recent.wrote(&applied.object);
-    Ok(())
+    let uid = tenant.metadata.uid.clone().unwrap_or_default();
+    match shared.context.applier.apply_status(&desired, tenant).await {
+        Ok(applied) => {
+            shared.stores.tenants.applied(applied);
+            shared.unwritten.forget(&uid);
+            tell(shared, tenant, &desired, &outcome).await;
+            Ok(())
+        }
+        // Gone since, or another one of this name.
+        Err(error) if matches!(error.category(), "not-found" | "conflict") => Ok(()),
+        Err(source) => {
+            let message = outcome.trouble().map(|(_, message)| message).unwrap_or_default();
+            if source.category() == "invalid" && shared.unwritten.is_news(&uid, &message) {
+                tell(shared, tenant, &desired, &outcome).await;
+            }
+            Err(Error::Write { what: "the status".to_owned(), source })
+        }
+    }
 }
 
-fn outcome(ended: Result<(), Halt>) -> Outcome {
+fn outcome(ended: &Result<Option<Trouble>, Halt>) -> Outcome {
     match ended {
-        Ok(()) => Outcome::Done,
+        Ok(None) => Outcome::Done,
+        Ok(Some(trouble)) => Outcome::Impaired(trouble.clone()),
         Err(Halt::Waiting { trouble, .. }) => {
             tracing::debug!(reason = trouble.reason, message = trouble.message, "waiting");
-            Outcome::Waiting(trouble)
+            Outcome::Waiting(trouble.clone())
         }
         Err(Halt::Rejected(rejection)) => {
             tracing::info!(%rejection, "the specification cannot work");
-            Outcome::Rejected(rejection)
+            Outcome::Rejected(rejection.clone())
         }
         Err(Halt::Failed(error)) => {
             tracing::warn!(%error, "a step failed and is tried again");

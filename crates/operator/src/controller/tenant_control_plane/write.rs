@@ -55,7 +55,7 @@ async fn config_map(shared: &Shared, observed: &Observed, desired: &ConfigMap) -
         .apply(desired, live)
         .await
         .map_err(|source| Error::Write { what: format!("ConfigMap {name}"), source })?;
-    shared.stores.config_maps.recent.wrote(&applied.object);
+    shared.stores.config_maps.applied(applied);
     Ok(())
 }
 
@@ -67,8 +67,7 @@ async fn apply_deployment(shared: &Shared, observed: &Observed, desired: &Deploy
         .apply(desired, live)
         .await
         .map_err(|source| Error::Write { what: format!("Deployment {}", desired.name_any()), source })?;
-    shared.stores.deployments.recent.wrote(&applied.object);
-    Ok(applied.object)
+    Ok(shared.stores.deployments.applied(applied))
 }
 
 /// Absence from the plan means deletion, so that switching an addon off needs no code of its own.

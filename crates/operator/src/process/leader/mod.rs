@@ -52,7 +52,9 @@ pub enum LeaderError {
         lease: String,
     },
     /// The API server refused or could not be reached.
-    #[error("the Lease {lease} cannot be {action}: check that the API server answers and that the operator's Role allows it")]
+    #[error(
+        "the Lease {lease} cannot be {action}: check that the API server answers and that the operator's Role allows it"
+    )]
     Request {
         /// `namespace/name`.
         lease: String,

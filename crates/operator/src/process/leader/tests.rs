@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use http::{Method, Request, Response, StatusCode};
 use kube::client::Body;
@@ -93,7 +93,7 @@ impl Server {
         lease["metadata"]["resourceVersion"] = self.version.fetch_add(1, Ordering::Relaxed).to_string().into();
     }
 
-    fn put(&self, spec: Value) {
+    fn put(&self, spec: &Value) {
         let mut lease = json!({ "metadata": { "name": NAME }, "spec": spec });
         self.stamp(&mut lease);
         *self.lease.lock().unwrap() = Some(lease);
@@ -115,7 +115,8 @@ fn json_response(value: &Value) -> Response<Body> {
 
 fn status(code: StatusCode) -> Response<Body> {
     let reason = code.canonical_reason().unwrap_or_default().replace(' ', "");
-    let body = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code.as_u16() });
+    let body =
+        json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code.as_u16() });
     Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap()
 }
 
@@ -214,7 +215,7 @@ async fn the_duration_that_another_holder_wrote_is_honoured() {
         (15, json!({ "holderIdentity": "go_1", "leaseTransitions": 7 })),
     ] {
         let server = Server::default();
-        server.put(spec);
+        server.put(&spec);
         let after = Candidate::start(&server, "ours").time_to_act().await;
         assert!((seconds..=seconds + 3).contains(&after.as_secs()), "{after:?} for a promise of {seconds} s");
         assert_eq!(server.spec().lease_transitions, Some(8));
@@ -225,12 +226,12 @@ async fn the_duration_that_another_holder_wrote_is_honoured() {
 async fn a_holder_that_renews_is_never_replaced() {
     let server = Server::default();
     let ours = {
-        server.put(json!({ "holderIdentity": "go_1", "leaseDurationSeconds": 15, "leaseTransitions": 1 }));
+        server.put(&json!({ "holderIdentity": "go_1", "leaseDurationSeconds": 15, "leaseTransitions": 1 }));
         Candidate::start(&server, "ours")
     };
     for renewal in 0..20 {
         pass(10).await;
-        server.put(json!({ "holderIdentity": "go_1", "leaseDurationSeconds": 15, "leaseTransitions": 1, "strategy": renewal.to_string() }));
+        server.put(&json!({ "holderIdentity": "go_1", "leaseDurationSeconds": 15, "leaseTransitions": 1, "strategy": renewal.to_string() }));
         assert!(!ours.leadership.is_held());
     }
 }
@@ -289,7 +290,7 @@ async fn a_lease_deleted_under_its_holder_does_not_make_two_of_them() {
 #[tokio::test(start_paused = true)]
 async fn a_fence_is_lost_at_once_where_nothing_is_held() {
     let server = Server::default();
-    server.put(json!({ "holderIdentity": "other", "leaseDurationSeconds": 3600 }));
+    server.put(&json!({ "holderIdentity": "other", "leaseDurationSeconds": 3600 }));
     let standby = Candidate::start(&server, "standby");
     pass(3).await;
     Fence::lost(&standby.leadership).await;

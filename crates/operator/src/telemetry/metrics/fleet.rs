@@ -6,6 +6,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
+use super::process::Leading;
+
 /// Who knows every object. A scrape visits all of them a few times, one after the other: implementations read
 /// shared stores, call no API and allocate nothing per object.
 pub trait FleetSnapshot: std::fmt::Debug + Send + Sync {
@@ -83,9 +85,13 @@ pub struct DataStoreSample<'a> {
     pub ready: bool,
 }
 
-/// The collector of these gauges; silent until a source is published.
+/// The collector of these gauges. It is silent until a source is published, and on a replica that does not act: sums
+/// over replicas are true.
 #[derive(Debug)]
-pub(super) struct Fleet(pub(super) Arc<OnceLock<Arc<dyn FleetSnapshot>>>);
+pub(super) struct Fleet {
+    pub(super) source: Arc<OnceLock<Arc<dyn FleetSnapshot>>>,
+    pub(super) leading: Arc<Leading>,
+}
 
 type Written = Result<(), std::fmt::Error>;
 
@@ -116,12 +122,12 @@ fn word(truth: bool) -> &'static str {
 
 impl Collector for Fleet {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Written {
-        match self.0.get() {
-            Some(fleet) => {
+        match self.source.get() {
+            Some(fleet) if self.leading.any() => {
                 tenants(fleet.as_ref(), &mut encoder)?;
                 data_stores(fleet.as_ref(), &mut encoder)
             }
-            None => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 }
@@ -182,16 +188,14 @@ fn data_stores(fleet: &dyn FleetSnapshot, encoder: &mut DescriptorEncoder<'_>) -
     })?;
     gauge(encoder, "kamaji_datastore_status", "How each DataStore is.", |row| {
         fleet.data_stores(&mut |d| {
-            let labels =
-                [("datastore_name", d.name), ("status", or(d.condition, "Unknown")), ("ready", word(d.ready))];
+            let labels = [("datastore_name", d.name), ("status", or(d.condition, "Unknown")), ("ready", word(d.ready))];
             row(&labels, 1);
         });
     })?;
     gauge(encoder, "kamaji_datastores_current", "Readiness of each DataStore; one of its two rows is 1.", |row| {
         fleet.data_stores(&mut |d| {
             for ready in [true, false] {
-                let labels =
-                    [("datastore_name", d.name), ("ready", word(ready)), ("driver", or(d.driver, "unknown"))];
+                let labels = [("datastore_name", d.name), ("ready", word(ready)), ("driver", or(d.driver, "unknown"))];
                 row(&labels, i64::from(ready == d.ready));
             }
         });
@@ -239,7 +243,7 @@ mod tests {
     #[test]
     fn gauges_have_the_labels_of_the_contract() {
         let metrics = Metrics::new();
-        assert!(!metrics.render().unwrap().contains("kamaji_tenant_control_plane"), "a standby reports no tenants");
+        metrics.leading("kamaji.clastix.io", true);
         metrics.publish(Arc::new(TwoTenants));
         let text = metrics.render().unwrap();
         for line in [
@@ -260,5 +264,14 @@ mod tests {
         }
         let certificates = text.lines().filter(|l| l.starts_with("kamaji_certificates_current{")).count();
         assert_eq!(certificates, 12, "six rows for each of two tenants");
+    }
+
+    #[test]
+    fn a_standby_reports_no_objects() {
+        let metrics = Metrics::new();
+        metrics.publish(Arc::new(TwoTenants));
+        metrics.leading("kamaji.clastix.io", false);
+        let text = metrics.render().unwrap();
+        assert!(!text.contains("kamaji_tenant_control_plane") && !text.contains("kamaji_datastore"), "{text}");
     }
 }

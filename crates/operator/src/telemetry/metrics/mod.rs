@@ -24,8 +24,8 @@ pub use fleet::{Certificates, DataStoreSample, ExposureStrategy, FleetSnapshot, 
 
 /// Upper bounds in seconds of `kamaji_handler_time_seconds`.
 pub const HANDLER_BUCKETS: [f64; 40] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 1.75,
-    2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0,
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5,
+    1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0,
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -100,7 +100,8 @@ impl Metrics {
         );
         registry.register("kamaji_events", "Events reported on objects", events.clone());
         registry.register_collector(Box::new(Arc::clone(&writes)));
-        registry.register_collector(Box::new(fleet::Fleet(Arc::clone(&fleet))));
+        registry
+            .register_collector(Box::new(fleet::Fleet { source: Arc::clone(&fleet), leading: Arc::clone(&leading) }));
         registry.register_collector(Box::new(process::Build));
         registry.register_collector(Box::new(process::ThisProcess::default()));
         registry.register_collector(Box::new(Arc::clone(&leading)));
@@ -129,8 +130,7 @@ impl Metrics {
         self.0.events.get_or_create(&EventLabels { r#type: event_type, reason: reason.to_owned() }).inc();
     }
 
-    /// Gives the gauges about objects their source. Only the replica that acts calls this, so that sums over replicas
-    /// are true. The first source stays.
+    /// Gives the gauges about objects their source. They are shown while this replica leads. The first source stays.
     pub fn publish(&self, fleet: Arc<dyn FleetSnapshot>) {
         if self.0.fleet.set(fleet).is_err() {
             tracing::warn!("a second source of gauges was offered and is not used");

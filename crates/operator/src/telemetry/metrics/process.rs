@@ -43,6 +43,10 @@ impl Leading {
             None => leases.push((name.to_owned(), held)),
         }
     }
+
+    pub(super) fn any(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|(_, held)| *held)
+    }
 }
 
 impl Collector for Leading {

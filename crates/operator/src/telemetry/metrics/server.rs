@@ -21,7 +21,8 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
         Ok(text) => text,
         Err(error) => {
             tracing::error!(%error, "the metrics cannot be written");
-            return (StatusCode::INTERNAL_SERVER_ERROR, "The metrics cannot be written; see the log.\n").into_response();
+            return (StatusCode::INTERNAL_SERVER_ERROR, "The metrics cannot be written; see the log.\n")
+                .into_response();
         }
     };
     let open_metrics = headers
@@ -46,7 +47,9 @@ fn classic(text: &str) -> String {
         if let Some((name, kind)) = declared {
             let suffix = if kind == "counter" { "_total" } else { "" };
             let text = help.strip_prefix("# HELP ").and_then(|h| h.strip_prefix(name)).unwrap_or_default();
-            classic.push_str(&format!("# HELP {name}{suffix}{text}\n# TYPE {name}{suffix} {kind}\n"));
+            for part in ["# HELP ", name, suffix, text, "\n# TYPE ", name, suffix, " ", kind, "\n"] {
+                classic.push_str(part);
+            }
         } else {
             classic.push_str(line);
             classic.push('\n');
@@ -75,7 +78,11 @@ mod tests {
         assert_eq!(older.headers()[header::CONTENT_TYPE], PROMETHEUS);
         let older = axum::body::to_bytes(older.into_body(), usize::MAX).await.unwrap();
         let older = String::from_utf8(older.to_vec()).unwrap();
-        assert!(older.contains("# HELP kamaji_events_total Events reported on objects.\n# TYPE kamaji_events_total counter\n"));
+        assert!(
+            older.contains(
+                "# HELP kamaji_events_total Events reported on objects.\n# TYPE kamaji_events_total counter\n"
+            )
+        );
         assert!(older.contains("# TYPE kamaji_build_info gauge\n") && !older.contains("# EOF"), "{older}");
     }
 }

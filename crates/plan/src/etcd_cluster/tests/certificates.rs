@@ -20,7 +20,7 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let resolved = resolved(json!({}));
+        let resolved = resolved(&json!({}));
         let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
         let make = |which| secret(&resolved, which, authority(&resolved, which, now).unwrap());
         let authorities = Authorities::read(&make(EtcdSecret::Ca), &make(EtcdSecret::PeerCa)).unwrap();
@@ -87,7 +87,7 @@ fn of_another_authority_are_replaced() {
 #[test]
 fn authorities_are_reported_a_year_before_their_end() {
     let fixture = Fixture::new();
-    let in_days = |days| fixture.now + SignedDuration::from_hours(24 * days);
+    let in_days = |days: i64| fixture.now + SignedDuration::from_hours(24 * days);
     assert_eq!(fixture.authorities.ends_soon(in_days(3284)), None);
     assert!(fixture.authorities.ends_soon(in_days(3286)).is_some());
 }

@@ -15,16 +15,17 @@ struct World {
     record: Record,
     members: Option<Vec<Listed>>,
     volumes: BTreeMap<i32, String>,
+    running: BTreeSet<i32>,
     silent: BTreeSet<i32>,
 }
 
 impl World {
     fn new(replicas: i32) -> Self {
         let storage = json!({"ephemeral": {}});
-        Self::of(json!({"replicas": replicas, "storage": storage}), replicas)
+        Self::of(&json!({"replicas": replicas, "storage": storage}), replicas)
     }
 
-    fn of(spec: serde_json::Value, size: i32) -> Self {
+    fn of(spec: &serde_json::Value, size: i32) -> Self {
         let resolved = resolved(spec);
         let members: Vec<Listed> = (0..size).map(|ordinal| listed(&resolved, ordinal)).collect();
         let volumes: BTreeMap<i32, String> = (0..size).map(|ordinal| (ordinal, format!("v{ordinal}"))).collect();
@@ -33,7 +34,7 @@ impl World {
         record.authentication = true;
         record.volumes = volumes.clone();
         record.admit(&resolved, &members);
-        Self { resolved, record, members: Some(members), volumes, silent: BTreeSet::new() }
+        Self { resolved, record, members: Some(members), volumes, running: (0..3).collect(), silent: BTreeSet::new() }
     }
 
     fn next(&self) -> Step {
@@ -41,6 +42,7 @@ impl World {
             record: &self.record,
             members: self.members.as_deref(),
             volumes: &self.volumes,
+            running: &self.running,
             silent: &self.silent,
         };
         next(&self.resolved, &seen)
@@ -176,7 +178,7 @@ fn only_one_member_joins_at_a_time() {
 #[test]
 fn after_a_lost_record_members_that_answer_are_recorded_and_silent_ones_replaced() {
     let mut world = World::new(3);
-    world.record = Record::lost(3);
+    world.record = Record::lost(&world.resolved, 3);
     world.members()[2].healthy = false;
     assert_eq!(world.settle(), Step::EnableAuthentication);
     assert_eq!(world.record.volumes.keys().copied().collect::<Vec<_>>(), [0, 1]);
@@ -215,14 +217,19 @@ fn starts_over_only_when_every_volume_is_gone() {
     world.lose(1);
     assert_eq!(world.next(), Step::Wait(Waiting::Quorum));
     world.lose(2);
-    assert_eq!(world.next(), Step::StartOver);
+    world.running.remove(&2);
+    assert_eq!(world.next(), Step::Wait(Waiting::Quorum));
+    world.running.insert(2);
+    let Step::StartOver(record) = world.next() else { panic!() };
+    assert!(!record.formed && !record.authentication && record.volumes.is_empty() && record.admits("etcd-default-2"));
+    assert_ne!(record.token, world.record.token);
     world.volumes.remove(&2);
     assert_eq!(world.next(), Step::Wait(Waiting::Quorum));
 }
 
 #[test]
 fn never_starts_a_persistent_cluster_empty() {
-    let mut world = World::of(json!({"storage": {"persistent": {"size": "8Gi"}}}), 1);
+    let mut world = World::of(&json!({"storage": {"persistent": {"size": "8Gi"}}}), 1);
     world.members = None;
     world.lose(0);
     assert_eq!(world.next(), Step::Wait(Waiting::Volumes));
@@ -231,9 +238,34 @@ fn never_starts_a_persistent_cluster_empty() {
 #[test]
 fn a_lost_record_and_no_answer_prove_nothing() {
     let mut world = World::new(1);
-    world.record = Record::lost(1);
+    world.record = Record::lost(&world.resolved, 1);
     world.members = None;
     assert_eq!(world.next(), Step::Wait(Waiting::Quorum));
+}
+
+#[test]
+fn a_member_that_answers_is_not_removed_whatever_was_recorded() {
+    let mut world = World::new(3);
+    world.record.volumes.insert(1, "edited".to_owned());
+    assert_eq!(world.settle(), Step::Settled);
+}
+
+#[test]
+fn a_pod_that_answers_beside_its_successor_hides_no_loss() {
+    let mut world = World::new(3);
+    world.volumes.insert(1, "new1".to_owned());
+    assert_eq!(world.settle(), Step::Settled);
+    world.members()[1].healthy = false;
+    assert_eq!(world.settle(), Step::Remove { id: 11, ordinal: 1, wipe: false });
+}
+
+#[test]
+fn a_learner_that_runs_and_never_answers_is_replaced_with_its_volume() {
+    let mut world = World::new(3);
+    world.members()[2] = Listed { learner: true, started: false, healthy: false, ..listed(&world.resolved, 2) };
+    assert_eq!(world.settle(), Step::Wait(Waiting::Learner(2)));
+    world.silent.insert(2);
+    assert_eq!(world.settle(), Step::Remove { id: 12, ordinal: 2, wipe: true });
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::resolve::{Observed, Resolved, resolve};
 
-fn resolved(spec: Value) -> Resolved {
+fn resolved(spec: &Value) -> Resolved {
     let object = json!({
         "apiVersion": "kamaji.clastix.io/v1alpha1", "kind": "EtcdCluster",
         "metadata": {"name": "default", "uid": "uid-1", "generation": 1}, "spec": spec,

@@ -1,0 +1,49 @@
+//! Medians and the like.
+
+use std::time::Duration;
+
+/// The middle value, or the mean of the two middle ones; `None` of nothing.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let upper = sorted.get(sorted.len() / 2)?;
+    if sorted.len() % 2 == 1 {
+        return Some(*upper);
+    }
+    let lower = sorted.get(sorted.len() / 2 - 1)?;
+    Some(f64::midpoint(*lower, *upper))
+}
+
+/// Bytes as MiB.
+#[expect(clippy::cast_precision_loss, reason = "a size far below 2^52 bytes, for people")]
+pub fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
+}
+
+/// A count as a number to divide by.
+#[expect(clippy::cast_precision_loss, reason = "counts of tenants")]
+pub fn number(count: usize) -> f64 {
+    count as f64
+}
+
+/// Thousandths of one processor: CPU time spent in `wall`.
+pub fn millicpu(spent: Duration, wall: Duration) -> f64 {
+    spent.as_secs_f64() / wall.as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_middle_two() {
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
+        assert_eq!(median(&[9.0, 1.0, 3.0]), Some(3.0));
+        assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn one_second_of_cpu_in_a_minute_is_about_seventeen_millicpu() {
+        assert!((millicpu(Duration::from_secs(1), Duration::from_mins(1)) - 16.67).abs() < 0.01);
+    }
+}

@@ -1,0 +1,188 @@
+//! The Helm charts, installed into a real API server, and the operator under the rights that they give.
+
+#![cfg(test)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kamaji_testkit::api_server::ApiServer;
+use kamaji_testkit::http_get::Target;
+use kamaji_testkit::process::{Launch, Process};
+use kamaji_testkit::wait::wait_for;
+use kamaji_testkit::{parts, ports};
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use serde_json::json;
+use tempfile::TempDir;
+
+const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts");
+const SOON: Duration = Duration::from_secs(30);
+
+/// Runs a command against `server` with a home folder of its own.
+fn run(server: &ApiServer, home: &Path, program: PathBuf, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .env("KUBECONFIG", server.kubeconfig_path())
+        .env("HOME", home)
+        .env("HELM_CACHE_HOME", home.join("cache"))
+        .env("HELM_CONFIG_HOME", home.join("config"))
+        .env("HELM_DATA_HOME", home.join("data"))
+        .output()
+        .unwrap()
+}
+
+fn helm(server: &ApiServer, home: &Path, arguments: &[&str]) -> Result<String, String> {
+    let output = run(server, home, parts::helm(), arguments);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+fn chart(name: &str) -> String {
+    format!("{CHARTS}/{name}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test writes a namespace and tries out a Pod; no operator writes here"
+)]
+async fn the_operator_runs_under_the_rights_and_the_security_of_the_chart() {
+    let server = ApiServer::start().await.unwrap();
+    let client = server.client().unwrap();
+    let home = TempDir::new().unwrap();
+    let install = |name: &str, more: &[&str]| {
+        let folder = chart(name);
+        let line =
+            [&["upgrade", "--install", name, &folder, "--namespace", "kamaji-system", "--create-namespace"], more];
+        helm(&server, home.path(), &line.concat()).unwrap()
+    };
+    install("kamaji-crds", &["--set", "kamajiNamespace=kamaji-system"]);
+    let notes = install("kamaji", &["--skip-crds", "--set", "etcdCluster.create=true"]);
+    assert!(notes.contains("EtcdCluster default provides the DataStore"), "{notes}");
+    // A second time changes nothing and is no error.
+    install("kamaji", &["--skip-crds", "--set", "etcdCluster.create=true"]);
+
+    let definitions = Api::<CustomResourceDefinition>::all(client.clone()).list(&ListParams::default()).await.unwrap();
+    assert_eq!(definitions.items.len(), 4);
+
+    let restricted = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
+    Api::<Namespace>::all(client.clone())
+        .patch("kamaji-system", &PatchParams::default(), &Patch::Merge(restricted))
+        .await
+        .unwrap();
+    let deployment = Api::<Deployment>::namespaced(client.clone(), "kamaji-system").get("kamaji").await.unwrap();
+    let template = deployment.spec.unwrap().template;
+    let mut pod = Pod { metadata: template.metadata.unwrap(), spec: template.spec, ..Pod::default() };
+    pod.metadata.name = Some("trial".to_owned());
+    let trial = PostParams { dry_run: true, ..PostParams::default() };
+    Api::<Pod>::namespaced(client.clone(), "kamaji-system").create(&trial, &pod).await.unwrap();
+
+    let folder = TempDir::new().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    let user = "system:serviceaccount:kamaji-system:kamaji-controller-manager";
+    let groups = ["system:serviceaccounts", "system:serviceaccounts:kamaji-system", "system:authenticated"];
+    server.write_kubeconfig(user, &groups, server.port(), &kubeconfig).unwrap();
+    let (health, metrics) = (ports::free().unwrap(), ports::free().unwrap());
+    // The very arguments of the Deployment, with addresses that are free here.
+    let mut args: Vec<String> = pod.spec.unwrap().containers[0].args.clone().unwrap();
+    args.extend([
+        format!("--health-probe-bind-address=127.0.0.1:{health}"),
+        format!("--metrics-bind-address=127.0.0.1:{metrics}"),
+        format!("--kubeconfig={}", kubeconfig.display()),
+    ]);
+    let env = [("POD_NAMESPACE", "kamaji-system"), ("SERVICE_ACCOUNT", "kamaji-controller-manager")];
+    let launch = Launch {
+        name: "kamaji".to_owned(),
+        program: PathBuf::from(env!("CARGO_BIN_EXE_kamaji")),
+        args,
+        env: env.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+        log: folder.path().join("kamaji.log"),
+    };
+    let mut operator = Process::start(&launch).unwrap();
+    let ready = Target::http("127.0.0.1", health, "/readyz");
+    if let Err(error) = operator.wait_ready(SOON, || ready.ready()).await {
+        panic!("{error}\n{}", std::fs::read_to_string(&launch.log).unwrap());
+    }
+    assert_eq!(Target::http("127.0.0.1", health, "/healthz").get().await.unwrap(), 200);
+    assert_eq!(Target::http("127.0.0.1", metrics, "/metrics").get().await.unwrap(), 200);
+
+    let leases = Api::<Lease>::namespaced(client.clone(), "kamaji-system");
+    let holder = |lease: &Lease| lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
+    wait_for(&leases, "kamaji.clastix.io", SOON, |lease: &Lease| !holder(lease).is_empty()).await.unwrap();
+    let began = std::time::Instant::now();
+    operator.stop(Duration::from_secs(10)).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(9), "stopped after {:?}", began.elapsed());
+    assert_eq!(holder(&leases.get("kamaji.clastix.io").await.unwrap()), "", "the Lease is released on SIGTERM");
+    let log = std::fs::read_to_string(&launch.log).unwrap();
+    assert!(!log.contains("forbidden"), "{log}");
+    assert!(log.contains(r#""msg":"stopped""#), "{log}");
+}
+
+/// A chart that bundles etcd under the names of the Go operator's chart.
+const BUNDLED: &str = r"
+apiVersion: apps/v1
+kind: StatefulSet
+metadata:
+  name: kamaji-etcd
+  namespace: {{ .Release.Namespace }}
+spec:
+  serviceName: kamaji-etcd
+  selector: {matchLabels: {app.kubernetes.io/name: kamaji-etcd}}
+  template:
+    metadata: {labels: {app.kubernetes.io/name: kamaji-etcd}}
+    spec: {containers: [{name: etcd, image: etcd}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: kamaji-etcd-certs}
+---
+apiVersion: kamaji.clastix.io/v1alpha1
+kind: DataStore
+metadata: {name: default}
+spec:
+  driver: etcd
+  endpoints: ['kamaji-etcd:2379']
+  tlsConfig:
+    certificateAuthority:
+      certificate: {secretReference: {name: kamaji-etcd-certs, namespace: default, keyPath: ca.crt}}
+      privateKey: {secretReference: {name: kamaji-etcd-certs, namespace: default, keyPath: ca.key}}
+    clientCertificate:
+      certificate: {secretReference: {name: kamaji-etcd-certs, namespace: default, keyPath: tls.crt}}
+      privateKey: {secretReference: {name: kamaji-etcd-certs, namespace: default, keyPath: tls.key}}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_would_delete_a_bundled_etcd_is_refused_until_its_command_was_run() {
+    let server = ApiServer::start().await.unwrap();
+    server.install_crds(&kamaji_api::crd::all().unwrap()).await.unwrap();
+    let home = TempDir::new().unwrap();
+    let before = home.path().join("before");
+    std::fs::create_dir_all(before.join("templates")).unwrap();
+    std::fs::write(before.join("Chart.yaml"), "apiVersion: v2\nname: kamaji\nversion: 0.0.1\n").unwrap();
+    std::fs::write(before.join("templates/etcd.yaml"), BUNDLED).unwrap();
+    let upgrade = |folder: &str| {
+        let line = ["upgrade", "--install", "kamaji", folder, "--namespace", "default", "--skip-crds"];
+        helm(&server, home.path(), &line)
+    };
+    upgrade(before.to_str().unwrap()).unwrap();
+
+    let refusal = upgrade(&chart("kamaji")).unwrap_err();
+    let command =
+        refusal.lines().find_map(|line| line.trim().strip_prefix("kubectl ")).unwrap_or_else(|| panic!("{refusal}"));
+    for object in ["statefulset/kamaji-etcd", "secret/kamaji-etcd-certs", "datastore/default"] {
+        assert!(command.contains(object), "{command}");
+    }
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let output = run(&server, home.path(), parts::kubectl(), &words);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    upgrade(&chart("kamaji")).unwrap();
+    let client = server.client().unwrap();
+    Api::<StatefulSet>::namespaced(client.clone(), "default").get("kamaji-etcd").await.unwrap();
+    Api::<kamaji_api::DataStore>::all(client).get("default").await.unwrap();
+}

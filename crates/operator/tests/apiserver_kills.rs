@@ -1,0 +1,226 @@
+//! The operator is killed at 200 random moments while tenants are created, changed and deleted: real etcd,
+//! kube-apiserver and kube-controller-manager, simulated pods.
+//!
+//! `KAMAJI_TEST_SEED` repeats a run's choices; each run prints its own.
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    time::{Duration, Instant},
+};
+
+use etcd_client::GetOptions;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Secret, Service},
+    },
+};
+use kamaji_api::{TenantControlPlane, conditions};
+use kamaji_testkit::{cluster::Cluster, wait::wait_for};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use support::{Operator, SOON, data_store, tenant, witness::Witness};
+
+const TENANTS: usize = 24;
+const KILLS: usize = 200;
+
+/// What is done to one tenant, by the number of the kill before it.
+#[derive(Debug)]
+struct Life {
+    name: String,
+    create: usize,
+    changes: Vec<usize>,
+    delete: Option<usize>,
+    /// Created once more under the same name, as soon as the old one is gone.
+    again: bool,
+}
+
+fn lives(random: &mut StdRng) -> Vec<Life> {
+    let one = |index: usize| {
+        let create = random.random_range(0..KILLS / 3);
+        let changes = (0..index % 3).map(|_| random.random_range(create + 5..KILLS - 10)).collect();
+        let delete = (index % 3 == 0).then(|| random.random_range(create + 3..KILLS - 10));
+        Life { name: format!("tenant-{index}"), create, changes, delete, again: index % 6 == 0 }
+    };
+    (0..TENANTS).map(one).collect()
+}
+
+struct Driver {
+    tenants: Api<TenantControlPlane>,
+    etcd: etcd_client::Client,
+    namespace: String,
+    /// Tenants that wait for their name to be free.
+    waiting: BTreeSet<String>,
+    changed: BTreeSet<String>,
+}
+
+impl Driver {
+    async fn step(&mut self, kill: usize, lives: &[Life], random: &mut StdRng) {
+        for life in lives {
+            if life.create == kill || self.waiting.contains(&life.name) {
+                self.create(&life.name).await;
+            }
+            if life.changes.contains(&kill) {
+                self.change(&life.name, random.random_range(0..3)).await;
+            }
+            if life.delete == Some(kill) {
+                self.tenants.delete(&life.name, &DeleteParams::default()).await.unwrap();
+                if life.again {
+                    self.waiting.insert(life.name.clone());
+                }
+            }
+        }
+    }
+
+    async fn create(&mut self, name: &str) {
+        let wanted = tenant(&self.namespace, name, "default", |_| {});
+        match self.tenants.create(&PostParams::default(), &wanted).await {
+            Ok(created) => {
+                self.waiting.remove(name);
+                self.changed.remove(name);
+                // As if its API server had written: to be erased with the tenant.
+                let uid = created.uid().unwrap();
+                for key in ["a", "b/c"] {
+                    self.etcd.put(format!("/{uid}/{key}"), "value", None).await.unwrap();
+                }
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                self.waiting.insert(name.to_owned());
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn change(&mut self, name: &str, which: u32) {
+        let change = match which {
+            0 => json!({"controlPlane": {"deployment": {"replicas": 2}}}),
+            1 => json!({"controlPlane": {"deployment": {"extraArgs": {"apiServer": ["--v=3"]}}}}),
+            _ => json!({"networkProfile": {"certSANs": ["changed.example.com"]}}),
+        };
+        self.changed.insert(name.to_owned());
+        match self.tenants.patch(name, &PatchParams::default(), &Patch::Merge(json!({"spec": change}))).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Users, roles and first path elements of all keys, superuser apart.
+async fn census(etcd: &mut etcd_client::Client) -> [BTreeSet<String>; 3] {
+    let others = |names: &[String]| names.iter().filter(|name| *name != "root").cloned().collect();
+    let users = others(etcd.user_list().await.unwrap().users());
+    let roles = others(etcd.role_list().await.unwrap().roles());
+    let all = etcd.get("", Some(GetOptions::new().with_all_keys().with_keys_only())).await.unwrap();
+    let first = |key: &str| key.split('/').nth(1).unwrap().to_owned();
+    [users, roles, all.kvs().iter().map(|pair| first(pair.key_str().unwrap())).collect()]
+}
+
+/// How many objects of a kind each owner has, by its UID.
+async fn owned<K>(client: &Client, namespace: &str) -> BTreeMap<String, usize>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    let mut counts = BTreeMap::new();
+    for object in Api::<K>::namespaced(client.clone(), namespace).list(&ListParams::default()).await.unwrap() {
+        if object.name_any() != "kube-root-ca.crt" {
+            let owner = object.owner_references().first().map_or_else(|| object.name_any(), |owner| owner.uid.clone());
+            *counts.entry(owner).or_default() += 1;
+        }
+    }
+    counts
+}
+
+async fn counts(client: &Client, namespace: &str) -> [BTreeMap<String, usize>; 4] {
+    [
+        owned::<Secret>(client, namespace).await,
+        owned::<ConfigMap>(client, namespace).await,
+        owned::<Service>(client, namespace).await,
+        owned::<Deployment>(client, namespace).await,
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_kills_change_no_key_and_leave_nothing_behind() {
+    let seed = std::env::var("KAMAJI_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("KAMAJI_TEST_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let cluster = Cluster::start(&kamaji_api::crd::all().unwrap()).await.unwrap();
+    let server = cluster.api_server();
+    let client = server.client().unwrap();
+    let namespace = server.namespace().await.unwrap();
+    let etcd = data_store(&client, "default").await;
+    let witness = Witness::start(&client, &namespace);
+    let mut operator = Operator::start(server, &["--zap-log-level=error"]).await;
+    let mut driver = Driver {
+        tenants: Api::namespaced(client.clone(), &namespace),
+        etcd: etcd.client().await.unwrap(),
+        namespace: namespace.clone(),
+        waiting: BTreeSet::new(),
+        changed: BTreeSet::new(),
+    };
+    let lives = lives(&mut random);
+
+    let began = Instant::now();
+    for kill in 0..KILLS {
+        driver.step(kill, &lives, &mut random).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(30..400))).await;
+        operator.kill();
+        operator.resume();
+    }
+    let killed = began.elapsed();
+    while !driver.waiting.is_empty() {
+        driver.step(KILLS, &lives, &mut random).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    let mut alive = BTreeSet::new();
+    for life in lives.iter().filter(|life| life.delete.is_none() || life.again) {
+        let done = |tenant: &TenantControlPlane| {
+            let Some(status) = &tenant.status else { return false };
+            let all = status.conditions.as_deref().unwrap_or_default();
+            conditions::is_true(all, conditions::READY)
+                && !conditions::is_true(all, conditions::PROGRESSING)
+                && !conditions::is_true(all, conditions::DEGRADED)
+                && status.observed_generation == tenant.metadata.generation
+        };
+        let tenant = wait_for(&driver.tenants, &life.name, SOON, done).await;
+        let tenant = tenant.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{}", operator.log()));
+        alive.insert(tenant.uid().unwrap());
+    }
+    let all_of = |each: usize| alive.iter().map(|uid| (uid.clone(), each)).collect::<BTreeMap<_, _>>();
+    let wanted = [all_of(11), all_of(1), all_of(1), all_of(1)];
+    let deadline = Instant::now() + SOON;
+    while counts(&client, &namespace).await != wanted || census(&mut driver.etcd).await != [(); 3].map(|()| alive.clone()) {
+        if Instant::now() > deadline {
+            let [objects, stored] = [&counts(&client, &namespace).await, &wanted].map(|all| format!("{all:?}"));
+            assert_eq!(objects, stored, "objects by owner, seed {seed}");
+            for (what, left) in ["users", "roles", "keys"].into_iter().zip(census(&mut driver.etcd).await) {
+                let (lost, leaked): (Vec<_>, Vec<_>) = alive.symmetric_difference(&left).partition(|uid| alive.contains(*uid));
+                assert!(lost.is_empty() && leaked.is_empty(), "{what} in etcd: {lost:?} are missing, {leaked:?} leaked, seed {seed}");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!(
+        "{KILLS} kills in {killed:?}, at rest after {:?}; {} Secrets seen, changed with an Event: {:?}",
+        began.elapsed(),
+        witness.secrets(),
+        witness.changed()
+    );
+    assert_eq!(witness.unexplained().await, BTreeMap::new(), "seed {seed}\n{}", operator.log());
+    for deployment in Api::<Deployment>::namespaced(client, &namespace).list(&ListParams::default()).await.unwrap() {
+        if !driver.changed.contains(&deployment.name_any()) {
+            assert_eq!(deployment.metadata.generation, Some(1), "a kill rolls no pods: {}, seed {seed}", deployment.name_any());
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The plan as a whole: from a specification and what was observed to the objects that a tenant needs.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its functions beside the test as well"
+)]
+
+mod anything;
+mod golden;
+mod objects;
+mod rejections;
+mod sample;

@@ -1,0 +1,76 @@
+//! Calls `kubectl` against one cluster.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::daemon;
+use crate::{command, failure, layout};
+
+/// `kubectl` with a kubeconfig.
+#[derive(Debug, Clone)]
+pub struct Kubectl {
+    kubeconfig: PathBuf,
+}
+
+impl Kubectl {
+    /// Talks to the cluster of this kubeconfig.
+    pub fn new(kubeconfig: PathBuf) -> Self {
+        Self { kubeconfig }
+    }
+
+    /// The kubeconfig.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Runs it and returns its output.
+    pub fn run(&self, what: &str, arguments: &[&str]) -> Result<String> {
+        command::output(what, self.command().args(arguments)).map_err(or_dead_daemon)
+    }
+
+    /// Applies manifests on the server's side.
+    pub fn apply(&self, what: &str, manifests: &str) -> Result<()> {
+        let arguments = ["apply", "--server-side", "--force-conflicts", "--field-manager=cargo-xtask", "-f", "-"];
+        command::with_input(what, self.command().args(arguments), manifests).map(drop).map_err(or_dead_daemon)
+    }
+
+    /// Waits, by a watch, until the object exists and then until the condition holds.
+    pub fn wait(&self, what: &str, object: &[&str], condition: &str, seconds: u32) -> Result<()> {
+        let timeout = format!("--timeout={seconds}s");
+        for goal in ["create", condition] {
+            let mut arguments = vec!["wait", &timeout];
+            let goal = format!("--for={goal}");
+            arguments.push(&goal);
+            arguments.extend(object);
+            self.run(what, &arguments)?;
+        }
+        Ok(())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(layout::kubectl());
+        command.arg("--kubeconfig").arg(&self.kubeconfig);
+        command
+    }
+}
+
+/// When a part of the cluster has died, that is why a call failed.
+fn or_dead_daemon(error: anyhow::Error) -> anyhow::Error {
+    match check_alive() {
+        Err(ended) => anyhow::anyhow!("{ended}\n  {error}"),
+        Ok(()) => error,
+    }
+}
+
+/// Fails with the sentence of a part's log when any part has ended.
+pub fn check_alive() -> Result<()> {
+    match daemon::dead().first() {
+        Some(name) => {
+            let log = daemon::log(name);
+            bail!("{name} ended: {}\n  log: {}", failure::sentence(&log), log.display())
+        }
+        None => Ok(()),
+    }
+}

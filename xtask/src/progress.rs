@@ -1,0 +1,88 @@
+//! What the user sees while something takes long: one line per step with its elapsed time.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
+
+/// The steps on the screen. Bars on a terminal, plain lines elsewhere.
+pub struct Progress {
+    bars: Option<MultiProgress>,
+}
+
+/// One running step; call [`Step::done`], else it counts as failed.
+pub struct Step {
+    bar: Option<ProgressBar>,
+    name: String,
+    started: Instant,
+    finished: bool,
+}
+
+impl Progress {
+    /// Bars if standard error is a terminal.
+    pub fn new() -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self { bars: terminal.then(MultiProgress::new) }
+    }
+
+    /// Starts a step.
+    pub fn step(&self, name: impl Into<String>) -> Step {
+        let name = name.into();
+        let bar = self.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new_spinner());
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:28} {elapsed:>5}  {wide_msg:.dim}") {
+                bar.set_style(style);
+            }
+            bar.set_prefix(name.clone());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        if bar.is_none() {
+            eprintln!("{:>6}  {name}", "...");
+        }
+        Step { bar, name, started: Instant::now(), finished: false }
+    }
+}
+
+impl Step {
+    /// Says what the step is doing now. Only shown on a terminal.
+    pub fn note(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.trim().to_owned());
+        }
+    }
+
+    /// Ends the step and says what came of it.
+    pub fn done(mut self, outcome: &str) {
+        self.finished = true;
+        self.end("ok", outcome);
+    }
+
+    fn end(&self, sign: &str, outcome: &str) {
+        let line = format!("{sign:>6}  {:28} {:>7}  {outcome}", self.name, elapsed(self.started.elapsed()));
+        match &self.bar {
+            Some(bar) => {
+                bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar.finish_with_message(line);
+            }
+            None => eprintln!("{line}"),
+        }
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.end("failed", "");
+        }
+    }
+}
+
+/// `3.2 s` below a minute, `2 minutes` style above.
+pub fn elapsed(time: Duration) -> String {
+    if time < Duration::from_mins(1) {
+        format!("{:.1} s", time.as_secs_f32())
+    } else {
+        format!("{:#}", HumanDuration(time))
+    }
+}

@@ -1,0 +1,167 @@
+//! `cargo xtask test`: the rings of tests, from the innermost out.
+
+use std::fmt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::progress::{Progress, elapsed};
+use crate::{layout, parts, up, workspace};
+
+/// A ring: what its tests need to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Ring {
+    /// Nothing: unit, snapshot and documentation tests.
+    Unit,
+    /// A real etcd and kube-apiserver, started by each test: targets `apiserver_*`.
+    Apiserver,
+    /// The local cluster.
+    E2e,
+}
+
+/// What `test` was asked for.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Only this ring.
+    #[arg(long, value_enum)]
+    ring: Option<Ring>,
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+    /// Runs the apiserver ring again with every other supported Kubernetes minor.
+    #[arg(long)]
+    matrix: bool,
+}
+
+impl fmt::Display for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unit => "unit",
+            Self::Apiserver => "apiserver",
+            Self::E2e => "e2e",
+        })
+    }
+}
+
+/// Runs the rings; stops after the first that fails. Ends with the time of each.
+pub fn run(options: &Options, progress: &Progress) -> Result<()> {
+    let rings = options.ring.map_or_else(|| vec![Ring::Unit, Ring::Apiserver, Ring::E2e], |ring| vec![ring]);
+    let mut times: Vec<(String, Duration)> = Vec::new();
+    let mut result = Ok(());
+    for ring in rings {
+        let mut runs = vec![layout::KUBERNETES_VERSION];
+        if options.matrix && ring == Ring::Apiserver {
+            runs.extend(layout::KUBERNETES_MATRIX);
+        }
+        for version in runs {
+            let started = Instant::now();
+            result = run_ring(ring, version, options.filter.as_deref(), progress);
+            let title = if ring == Ring::Unit { ring.to_string() } else { format!("{ring} {version}") };
+            times.push((title, started.elapsed()));
+            if result.is_err() {
+                break;
+            }
+        }
+        if result.is_err() {
+            break;
+        }
+    }
+    eprintln!();
+    for (index, (ring, time)) in times.iter().enumerate() {
+        let is_failed = result.is_err() && index + 1 == times.len();
+        eprintln!("{:>6}  {ring:28} {:>7}", if is_failed { "failed" } else { "ok" }, elapsed(*time));
+    }
+    result
+}
+
+fn run_ring(ring: Ring, version: &str, filter: Option<&str>, progress: &Progress) -> Result<()> {
+    match ring {
+        Ring::Unit => {
+            let workspace = ["test", "--locked", "--workspace", "--exclude", "kamaji-e2e"];
+            cargo(
+                ring,
+                version,
+                &[&workspace[..], &["--lib", "--bins", "--features", "xtask/addons"]].concat(),
+                filter,
+            )?;
+            cargo(ring, version, &[&workspace[..], &["--doc"]].concat(), filter)
+        }
+        Ring::Apiserver => {
+            let names = [format!("kubernetes@{version}"), "etcd".into(), "kwok".into()];
+            parts::ensure(&parts::select(&names)?, progress)?;
+            let targets = apiserver_targets()?;
+            if targets.is_empty() {
+                eprintln!("There is no test target `apiserver_*` yet.");
+                return Ok(());
+            }
+            // A glob would make cargo fail for packages without such a target.
+            let mut arguments = vec!["test", "--locked"];
+            for (package, target) in &targets {
+                arguments.extend(["--package", package, "--test", target]);
+            }
+            cargo(ring, version, &arguments, filter)
+        }
+        Ring::E2e => {
+            up::run(&up::Options::for_stories(), progress)?;
+            cargo(ring, version, &["test", "--locked", "--package", "kamaji-e2e"], filter)
+        }
+    }
+}
+
+fn cargo(ring: Ring, version: &str, arguments: &[&str], filter: Option<&str>) -> Result<()> {
+    let mut cargo: Command = workspace::cargo();
+    cargo.args(arguments).env("KAMAJI_KUBERNETES_VERSION", version);
+    if let Some(filter) = filter {
+        cargo.args(["--", filter]);
+    }
+    let status = cargo.status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("the {ring} ring failed; its output is above");
+    }
+    Ok(())
+}
+
+/// Packages and targets `apiserver_*`.
+fn apiserver_targets() -> Result<Vec<(String, String)>> {
+    let text = crate::command::output(
+        "asking cargo for test targets",
+        workspace::cargo().args(["metadata", "--no-deps", "--format-version=1"]),
+    )?;
+    let metadata: serde_json::Value = serde_json::from_str(&text)?;
+    Ok(targets_of(&metadata))
+}
+
+fn targets_of(metadata: &serde_json::Value) -> Vec<(String, String)> {
+    let list = |value: &serde_json::Value, key: &str| {
+        value.get(key).and_then(serde_json::Value::as_array).cloned().unwrap_or_default()
+    };
+    let text = |value: &serde_json::Value, key: &str| {
+        value.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+    };
+    let mut found = Vec::new();
+    for package in list(metadata, "packages") {
+        for target in list(&package, "targets") {
+            if list(&target, "kind").iter().any(|kind| kind == "test")
+                && text(&target, "name").starts_with("apiserver_")
+            {
+                found.push((text(&package, "name"), text(&target, "name")));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::targets_of;
+
+    #[test]
+    fn only_integration_tests_named_apiserver_belong_to_the_ring() {
+        let metadata = serde_json::json!({"packages": [{"name": "kamaji-apply", "targets": [
+            {"name": "apiserver_ownership", "kind": ["test"]},
+            {"name": "apiserver_like", "kind": ["bin"]},
+            {"name": "plain", "kind": ["test"]},
+        ]}]});
+        assert_eq!(targets_of(&metadata), [("kamaji-apply".to_owned(), "apiserver_ownership".to_owned())]);
+    }
+}

@@ -1,0 +1,44 @@
+//! Builds the operator and the add-ons process.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::progress::Progress;
+use crate::workspace;
+use crate::{command, parts};
+
+/// What was built.
+#[derive(Debug)]
+pub struct Built {
+    /// The add-ons process of the local cluster.
+    pub add_ons: PathBuf,
+    /// The operator, if it was asked for.
+    pub operator: Option<PathBuf>,
+}
+
+/// One cargo call for both: they share nearly all dependencies.
+pub fn run(with_operator: bool, progress: &Progress) -> Result<Built> {
+    let step = progress.step("operator");
+    let log = parts::log_dir().join("cargo-build.log");
+    if log.exists() {
+        std::fs::remove_file(&log)?;
+    }
+    let mut cargo = workspace::cargo();
+    cargo.args(["build", "--release", "--locked", "--package", "xtask", "--features", "xtask/addons"]);
+    cargo.args(["--bin", "local-cluster-addons"]);
+    if with_operator {
+        cargo.args(["--package", "kamaji-operator", "--bin", "kamaji"]);
+    }
+    let mut compiled = 0_u32;
+    command::logged("building the operator", &mut cargo, &log, |line| {
+        if line.trim_start().starts_with("Compiling") {
+            compiled += 1;
+        }
+        step.note(&format!("{compiled} crates, {}", line.trim()));
+    })?;
+    let release = workspace::target_dir()?.join("release");
+    step.done(if with_operator { "kamaji, local-cluster-addons" } else { "local-cluster-addons" });
+    let operator = with_operator.then(|| release.join("kamaji"));
+    Ok(Built { add_ons: release.join("local-cluster-addons"), operator })
+}

@@ -1,0 +1,130 @@
+//! `cargo xtask up`: from nothing to a tenant that answers.
+
+mod build;
+mod install;
+mod sample;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::cluster::kubectl::{Kubectl, check_alive};
+use crate::cluster::{add_ons, admin_kubeconfig, cgroup, control_plane, daemon, network, node, pki, state};
+use crate::images;
+use crate::layout;
+use crate::lock;
+use crate::packages;
+use crate::parts;
+use crate::prerequisites::{self, Need};
+use crate::progress::Progress;
+
+/// What `up` was asked for.
+#[derive(Debug, Default, clap::Args)]
+pub struct Options {
+    /// Installs into this existing cluster instead of a local one.
+    #[arg(long, value_name = "FILE", conflicts_with = "cluster_only")]
+    kubeconfig: Option<PathBuf>,
+    /// With --kubeconfig: the operator's image, as the existing cluster can pull it. Default: the chart's.
+    #[arg(long, value_name = "REPOSITORY:TAG", requires = "kubeconfig")]
+    image: Option<String>,
+    /// Starts the local cluster without the operator and the sample tenant.
+    #[arg(long)]
+    cluster_only: bool,
+    /// Images that other tests need as well: kine, konnectivity, metrics-server.
+    #[arg(long, value_delimiter = ',', value_name = "PART,...")]
+    with: Vec<String>,
+}
+
+impl Options {
+    /// What the e2e ring needs: the local cluster with every image that a story runs.
+    pub fn for_stories() -> Self {
+        Self { with: vec!["metrics-server".to_owned()], ..Self::default() }
+    }
+}
+
+/// Brings everything up.
+pub fn run(options: &Options, progress: &Progress) -> Result<()> {
+    match &options.kubeconfig {
+        Some(kubeconfig) => existing(kubeconfig, options.image.as_deref(), progress),
+        None => local(options, progress),
+    }
+}
+
+fn existing(kubeconfig: &Path, image: Option<&str>, progress: &Progress) -> Result<()> {
+    prerequisites::check(Need::Parts)?;
+    let names = ["kubernetes", "helm"].map(str::to_owned);
+    parts::ensure(&parts::select(&names)?, progress)?;
+    let kubectl = Kubectl::new(kubeconfig.to_owned());
+    let image = image.map(install::Image::parse).transpose()?;
+    install::charts(&kubectl, image.as_ref(), progress)?;
+    sample::create(&kubectl, progress)?;
+    sample::say_what_next(&kubectl);
+    Ok(())
+}
+
+fn local(options: &Options, progress: &Progress) -> Result<()> {
+    prerequisites::check(Need::Cluster)?;
+    let _lock = lock::take()?;
+    packages::ensure(progress)?;
+    parts::ensure(&parts::select(&[])?, progress)?;
+    if !options.with.is_empty() {
+        parts::ensure(&parts::select(&options.with)?, progress)?;
+    }
+    let built = build::run(!options.cluster_only, progress)?;
+    images::pause::ensure()?;
+    images::ensure(&wanted_images(&options.with)?, progress)?;
+
+    let kubectl = Kubectl::new(admin_kubeconfig());
+    start(&kubectl, &built.add_ons, progress)?;
+    let Some(operator) = built.operator else {
+        eprintln!("\nThe cluster runs. Its kubeconfig: {}", admin_kubeconfig().display());
+        return Ok(());
+    };
+    let image = install::local_image(&operator, progress)?;
+    install::charts(&kubectl, Some(&image), progress)?;
+    sample::create(&kubectl, progress)?;
+    sample::say_what_next(&kubectl);
+    Ok(())
+}
+
+fn wanted_images(with: &[String]) -> Result<Vec<images::Image>> {
+    let mut wanted = images::standard()?;
+    wanted.extend(images::kubernetes(layout::KUBERNETES_VERSION));
+    for name in with {
+        match (name.as_str(), name.strip_prefix("kubernetes@")) {
+            ("kine", _) => wanted.push(images::kine()?),
+            ("konnectivity", _) => wanted.extend(images::konnectivity()),
+            ("metrics-server", _) => wanted.push(images::metrics_server()),
+            (_, Some(version)) => wanted.extend(images::kubernetes(version)),
+            _ => bail!("there is no image for `{name}`; --with takes kine, konnectivity, metrics-server, kubernetes@<version>"),
+        }
+    }
+    Ok(wanted)
+}
+
+/// Starts what does not run yet of the cluster, and waits until pods can run and names resolve.
+fn start(kubectl: &Kubectl, add_ons_binary: &Path, progress: &Progress) -> Result<()> {
+    let step = progress.step("local cluster");
+    daemon::forget_dead()?;
+    for folder in ["logs", "pod-logs", "volumes"] {
+        std::fs::create_dir_all(state(folder))?;
+    }
+    step.note("network");
+    cgroup::create()?;
+    network::create()?;
+    step.note("certificates");
+    pki::create()?;
+    step.note("etcd and kube-apiserver");
+    control_plane::start_api(kubectl)?;
+    step.note("node");
+    control_plane::start_controllers()?;
+    add_ons::start(add_ons_binary)?;
+    node::start()?;
+    step.note("add-ons");
+    add_ons::apply(kubectl)?;
+    step.note("waiting for the node and for DNS");
+    add_ons::wait(kubectl)?;
+    check_alive()?;
+    step.done(&format!("kubeconfig: {}", admin_kubeconfig().display()));
+    Ok(())
+}
