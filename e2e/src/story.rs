@@ -5,7 +5,11 @@ use std::{future::Future, path::PathBuf, time::Duration};
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Namespace;
 use kamaji_testkit::dump::dump_namespace;
-use kube::{Api, Client, Config, api::{DeleteParams, PostParams}, config::{KubeConfigOptions, Kubeconfig}};
+use kube::{
+    Api, Client, Config,
+    api::{DeleteParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
 
 /// Kubeconfig of the local cluster, unless `$KUBECONFIG` names another.
 const LOCAL: &str = "/var/lib/kamaji-local/kubeconfigs/admin.conf";
@@ -37,7 +41,8 @@ impl Story {
         let mut namespace = Namespace::default();
         namespace.metadata.generate_name = Some(format!("e2e-{name}-"));
         #[expect(clippy::disallowed_methods, reason = "a test makes its own namespace")]
-        let created = namespaces.create(&PostParams::default(), &namespace).await.context("no namespace for the story")?;
+        let created =
+            namespaces.create(&PostParams::default(), &namespace).await.context("no namespace for the story")?;
         let namespace = created.metadata.name.context("a namespace without a name")?;
         let told = story(Self { client: client.clone(), namespace: namespace.clone() }).await;
         if told.is_err() {

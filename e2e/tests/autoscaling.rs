@@ -1,8 +1,10 @@
 //! A HorizontalPodAutoscaler works on a tenant through its scale subresource.
 
+#![allow(clippy::indexing_slicing, clippy::disallowed_methods, reason = "a story edits JSON and acts as a user")]
+
 use anyhow::{Context, Result, ensure};
-use kamaji_e2e::{Story, manifests, tenant::Tenant};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kamaji_e2e::{Story, manifests, tenant::Tenant};
 use kube::{Api, api::PostParams};
 use serde_json::json;
 
@@ -36,7 +38,6 @@ async fn a_busy_tenant_gets_a_second_replica_from_an_autoscaler() -> Result<()> 
             },
         }))?;
         let api: Api<HorizontalPodAutoscaler> = Api::namespaced(story.client.clone(), &story.namespace);
-        #[expect(clippy::disallowed_methods, reason = "a user creates an autoscaler")]
         api.create(&PostParams::default(), &autoscaler).await.context("the autoscaler was refused")?;
         let scaled = tenant
             .until(|tenant| {

@@ -1,5 +1,7 @@
 //! A tenant's life, as its owner sees it.
 
+#![allow(clippy::indexing_slicing, clippy::disallowed_methods, reason = "a story edits JSON and acts as a user")]
+
 use anyhow::{Result, ensure};
 use kamaji_e2e::{Story, tenant::Tenant};
 use kamaji_testkit::probe::Probe;
@@ -71,7 +73,8 @@ async fn a_rolling_restart_of_two_replicas_refuses_no_connection() -> Result<()>
             .await?;
         let rolling = |type_: &'static str, status: &'static str| {
             move |tenant: &kamaji_api::TenantControlPlane| {
-                let conditions = tenant.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+                let conditions =
+                    tenant.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
                 conditions.iter().any(|condition| {
                     condition.type_ == type_
                         && condition.status == status

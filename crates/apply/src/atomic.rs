@@ -37,9 +37,12 @@ pub(crate) fn same(path: &Path<'_>, desired: &Value, live: &Value) -> bool {
 }
 
 pub(crate) fn same_object(path: &Path<'_>, desired: &Map<String, Value>, live: &Map<String, Value>) -> bool {
-    // No zero value may stand for an absent one here: `namespaceSelector: {}` selects all namespaces.
-    let wanted =
-        desired.iter().all(|(key, desired)| live.get(key).is_some_and(|live| same(&path.child(key), desired, live)));
+    // The API server leaves out a scalar that is zero. Nobody else can have removed it: that would have taken the
+    // ownership of the whole value. An empty object is no absent one: `namespaceSelector: {}` selects all namespaces.
+    let wanted = desired.iter().all(|(key, desired)| match live.get(key) {
+        Some(live) => same(&path.child(key), desired, live),
+        None => !desired.is_object() && !desired.is_array() && is_zero(desired),
+    });
     wanted && live.iter().all(|(key, live)| desired.contains_key(key) || is_default(path, key, live))
 }
 
@@ -79,6 +82,13 @@ mod tests {
         assert!(!same(&path, &json!({"a": "1"}), &json!({"a": "1", "all": {}})));
         assert!(!same(&path, &json!({"a": "1", "all": {}}), &json!({"a": "1"})));
         assert!(same(&path, &json!({"a": "1"}), &json!({"a": "1"})));
+    }
+
+    #[test]
+    fn a_zero_scalar_that_the_server_leaves_out_is_no_difference() {
+        let path = Path::root("tolerations");
+        assert!(same(&path, &json!([{"key": "a", "value": ""}]), &json!([{"key": "a"}])));
+        assert!(!same(&path, &json!([{"key": "a", "value": "b"}]), &json!([{"key": "a"}])));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Shared watch caches, trimmed to what reads and the skip rule of [`Applier::apply`](crate::Applier::apply) need.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::InitialListStrategy;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
@@ -148,9 +150,36 @@ where
             }
         }
     });
-    events.default_backoff().map(|event| {
+    events.backoff(Pauses::default()).map(|event| {
         event.map_err(|source| Error::Interrupted { kind: K::kind(&()).into_owned(), source: Box::new(source) })
     })
+}
+
+/// The longest time until a broken watch is tried again. One process has few watches, and nothing is healed without them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// kube's pauses, which grow to a minute, cut short.
+#[derive(Default)]
+struct Pauses(watcher::DefaultBackoff);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(cut_short)
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
+// What is beyond the limit is spread below it, so that watches that broke together do not come back together.
+fn cut_short(pause: Duration) -> Duration {
+    let half = LONGEST_PAUSE / 2;
+    if pause <= LONGEST_PAUSE { pause } else { half + Duration::from_millis(pause.subsec_millis().into()).mul_f64(2.5) }
 }
 
 fn cannot_stream(error: &watcher::Error) -> bool {
@@ -181,4 +210,17 @@ where
             return Ok(store.get(&place).map(|object| Delete(K::clone(&object))));
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_that_stays_broken_is_tried_every_few_seconds() {
+        let pauses: Vec<Duration> = Pauses::default().take(12).collect();
+        assert!(pauses[0] < Duration::from_secs(2), "{pauses:?}");
+        assert!(pauses.iter().all(|pause| *pause <= LONGEST_PAUSE), "{pauses:?}");
+        assert!(pauses[5..].iter().all(|pause| *pause >= LONGEST_PAUSE / 2), "{pauses:?}");
+    }
 }

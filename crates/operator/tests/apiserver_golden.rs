@@ -1,4 +1,12 @@
 //! Takes over tenants that the Go operator wrote, on a real API server, where the captured objects are present.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its functions beside the test as well, and writes as users do"
+)]
 
 mod support;
 
@@ -166,7 +174,7 @@ async fn takes_over_captured_tenants_without_a_changed_secret_or_pod_where_those
     for (name, before) in &before {
         let after = &after[name];
         let same = |pointer: &str| {
-            assert_eq!(after.pointer(pointer), before.pointer(pointer), "{name} {pointer}\n{}", operator.log())
+            assert_eq!(after.pointer(pointer), before.pointer(pointer), "{name} {pointer}\n{}", operator.log());
         };
         same("/metadata/labels");
         same("/metadata/finalizers");

@@ -3,7 +3,10 @@
 
 mod support;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -15,7 +18,11 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use support::{phase, settle::settle, stage::Stage};
+use support::{
+    phase,
+    settle::{counts, settle},
+    stage::Stage,
+};
 
 /// Healing takes this long at most, on a machine that does nothing else: half of all cases must show it.
 const BACK: Duration = Duration::from_secs(2);
@@ -292,4 +299,57 @@ async fn a_restarted_operator_mints_no_key_and_changes_nothing() {
     }
     assert_eq!(lost.secret("ca").await.data, backup.data);
     assert_eq!(broken.told("KeyRotated").await.len(), 1);
+}
+
+/// User and system CPU time of a process (`proc_pid_stat(5)`), in hundredths of a second.
+fn cpu(id: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let times = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2);
+    times.map(|time| time.parse::<u64>().unwrap()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_take_few_passes_to_become_ready_and_none_at_rest() {
+    const TENANTS: u64 = 8;
+    let stage = Stage::start().await;
+    stage.tenant("first").await;
+    let id = stage.operator.process.as_ref().unwrap().id();
+    let (before, spent) = (counts(&stage.operator).await, cpu(id));
+    let names: Vec<String> = (0..TENANTS).map(|index| format!("tenant-{index}")).collect();
+    let tenants = futures::future::join_all(names.iter().map(|name| stage.created(name, "default", |_| {}))).await;
+    for tenant in &tenants {
+        phase(&tenant.client, &tenant.namespace, &tenant.name, "Ready").await;
+    }
+    let ready = counts(&stage.operator).await;
+    let mut rest = ready.clone();
+    let began = Instant::now();
+    loop {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let now = counts(&stage.operator).await;
+        if (&now.writes, now.passes) == (&rest.writes, rest.passes) {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "no rest: {now:?}");
+        rest = now;
+    }
+    let spent = cpu(id) - spent;
+    let passes = rest.passes - before.passes;
+    let writes: u64 = rest.writes.values().sum::<u64>() - before.writes.values().sum::<u64>();
+    println!(
+        "per tenant from creation to rest: {:.1} passes, {:.1} writes, {} ms CPU (unoptimised); DataStore passes: {}; \
+         {} passes after all were Ready",
+        passes as f64 / TENANTS as f64,
+        writes as f64 / TENANTS as f64,
+        spent * 10 / TENANTS,
+        rest.store_passes - before.store_passes,
+        rest.passes - ready.passes
+    );
+    for (verb, count) in &rest.writes {
+        println!("  {verb}: {:.1}", (count - before.writes.get(verb).unwrap_or(&0)) as f64 / TENANTS as f64);
+    }
+    assert!(passes <= 12 * TENANTS, "{passes} passes for {TENANTS} tenants");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let after = counts(&stage.operator).await;
+    assert_eq!(after.writes, rest.writes, "a write at rest");
+    assert_eq!(after.passes, rest.passes, "a pass at rest");
 }

@@ -1,5 +1,13 @@
 //! Generated specifications on a real API server: what was applied once is not written again, not when it is applied
 //! once more and not when the operator starts anew.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its functions beside the test as well, and writes as users do"
+)]
 
 mod support;
 
@@ -58,7 +66,10 @@ fn pod_features() -> Vec<(&'static str, Vec<Value>)> {
             vec![
                 json!([]),
                 json!([{"operator": "Exists"}]),
-                json!([{"key": "a", "operator": "Equal", "value": "x", "effect": "NoExecute", "tolerationSeconds": 0}]),
+                json!([
+                    {"key": "a", "operator": "Equal", "value": "x", "effect": "NoExecute", "tolerationSeconds": 0},
+                    {"key": "b", "operator": "Equal", "value": "", "effect": "NoExecute", "tolerationSeconds": 0},
+                ]),
                 json!([{"key": "a"}, {"key": "a"}]),
             ],
         ),

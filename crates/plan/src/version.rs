@@ -57,8 +57,8 @@ impl Version {
     pub fn check(text: &str, installed: Option<&Version>) -> Result<Self, Rejection> {
         const FIELD: &str = "spec.kubernetes.version";
         let reject = |message: String| Rejection::new("UnsupportedVersion", FIELD, message);
-        let version = Self::parse(text)
-            .ok_or_else(|| reject(format!("\"{text}\" is not a version; write it like v1.36.3")))?;
+        let version =
+            Self::parse(text).ok_or_else(|| reject(format!("\"{text}\" is not a version; write it like v1.36.3")))?;
         if version.major != 1 || !(OLDEST_ACCEPTED_MINOR..=NEWEST_MINOR).contains(&version.minor) {
             return Err(reject(format!(
                 "{text} is not supported; choose a version from v1.{OLDEST_ACCEPTED_MINOR} to v1.{NEWEST_MINOR}"
@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn refuses_text_that_is_no_version() {
-        for text in ["", "v", "latest", "1.36", "v1.36.x", "1.36.3.4", "v1.36.3 ", "v1.36.3-\u{e9}", "v99999999999.1.1"] {
+        for text in ["", "v", "latest", "1.36", "v1.36.x", "1.36.3.4", "v1.36.3 ", "v1.36.3-\u{e9}", "v99999999999.1.1"]
+        {
             assert!(check(text, None).is_err(), "{text}");
         }
     }

@@ -96,7 +96,9 @@ fn wanted_images(with: &[String]) -> Result<Vec<images::Image>> {
             ("konnectivity", _) => wanted.extend(images::konnectivity()),
             ("metrics-server", _) => wanted.push(images::metrics_server()),
             (_, Some(version)) => wanted.extend(images::kubernetes(version)),
-            _ => bail!("there is no image for `{name}`; --with takes kine, konnectivity, metrics-server, kubernetes@<version>"),
+            _ => bail!(
+                "there is no image for `{name}`; --with takes kine, konnectivity, metrics-server, kubernetes@<version>"
+            ),
         }
     }
     Ok(wanted)

@@ -2,7 +2,7 @@
 
 mod wakers;
 
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::{
@@ -20,7 +20,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::{sync::mpsc::UnboundedSender, task::AbortHandle};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::{keyring::Keyring, recent::Recent};
 use crate::process::{Process, progress::Progress};
@@ -164,10 +164,6 @@ where
     (Cache::new(store), events)
 }
 
-/// A watch that broke starts again by itself, and a quiet one says nothing when it has: silence for longer than its
-/// longest pause and a connection attempt means that it works.
-const QUIET: Duration = Duration::from_secs(70);
-
 fn pump<K>(
     what: &'static str,
     progress: &Progress,
@@ -177,16 +173,12 @@ fn pump<K>(
 where
     K: Send + 'static,
 {
-    let watch = Arc::new(progress.watch(what));
-    let mut repaired: Option<AbortHandle> = None;
+    let watch = progress.watch(what);
     events
         .map(move |event| match event {
             // The store is as it was until the list is complete.
             Ok(Event::Init | Event::InitApply(_)) => {}
             Ok(event) => {
-                if let Some(timer) = repaired.take() {
-                    timer.abort();
-                }
                 watch.ready();
                 match event {
                     Event::Apply(object) => on_change(Seen::There(&object)),
@@ -198,14 +190,6 @@ where
             Err(error) => {
                 watch.broken(&error);
                 tracing::warn!(%error, "a watch was interrupted");
-                let watch = Arc::clone(&watch);
-                let timer = tokio::spawn(async move {
-                    tokio::time::sleep(QUIET).await;
-                    watch.ready();
-                });
-                if let Some(earlier) = repaired.replace(timer.abort_handle()) {
-                    earlier.abort();
-                }
             }
         })
         .boxed()

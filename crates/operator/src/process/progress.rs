@@ -19,6 +19,10 @@ pub const QUEUE_LIMIT: Duration = Duration::from_mins(1);
 /// A watch that worked may be broken for this long: its store still holds what was last seen.
 pub const WATCH_LIMIT: Duration = Duration::from_mins(1);
 
+/// A broken watch is tried again, and fails again, within this time. One that has been silent for longer works: a watch
+/// that has nothing to tell does not say that it is back.
+pub const WATCH_SILENCE: Duration = Duration::from_secs(20);
+
 /// Shared by all controllers; clones are cheap.
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Arc<Mutex<State>>);
@@ -42,6 +46,8 @@ struct State {
 #[derive(Debug)]
 struct Reconcile {
     key: Key,
+    /// Since when it has waited for an end, its time in the queue included.
+    queued: Instant,
     started: Instant,
     deadline: Duration,
 }
@@ -55,6 +61,7 @@ enum Watched {
     Ready,
     Broken {
         since: Instant,
+        last: Instant,
         reason: String,
     },
 }
@@ -142,11 +149,12 @@ impl Progress {
     pub fn started(&self, controller: &'static str, object: impl Into<String>, deadline: Duration) -> InFlight {
         let key = Key { controller, object: object.into() };
         let mut state = self.state();
-        state.queued.remove(&key);
+        let started = Instant::now();
+        let queued = state.queued.remove(&key).unwrap_or(started);
         let number = state.next;
         state.next += 1;
-        state.in_flight.insert(number, Reconcile { key, started: Instant::now(), deadline });
-        InFlight { progress: self.clone(), number }
+        state.in_flight.insert(number, Reconcile { key, queued, started, deadline });
+        InFlight { progress: self.clone(), number, cut: false }
     }
 
     /// Announces a watch of `what`. The process is not ready until the watch is.
@@ -195,9 +203,9 @@ impl Watched {
         match self {
             Self::Starting { reason } => Some(Stuck::WatchStarting { watch: what.to_owned(), reason: reason.clone() }),
             Self::Ready => None,
-            Self::Broken { since, reason } => {
+            Self::Broken { since, last, reason } => {
                 let age = now.duration_since(*since);
-                (age > WATCH_LIMIT).then(|| Stuck::WatchBroken {
+                (age > WATCH_LIMIT && now.duration_since(*last) <= WATCH_SILENCE).then(|| Stuck::WatchBroken {
                     watch: what.to_owned(),
                     seconds: age.as_secs(),
                     reason: reason.clone(),
@@ -213,13 +221,26 @@ impl Watched {
 pub struct InFlight {
     progress: Progress,
     number: u64,
+    cut: bool,
+}
+
+impl InFlight {
+    /// Says that the reconcile was cut at its deadline: that is no progress, and its object has waited since it began.
+    pub fn cut(mut self) {
+        self.cut = true;
+    }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         let mut state = self.progress.state();
-        state.in_flight.remove(&self.number);
-        state.last_end = Some(Instant::now());
+        let ended = state.in_flight.remove(&self.number);
+        match ended {
+            Some(Reconcile { key, queued, .. }) if self.cut => {
+                state.queued.entry(key).or_insert(queued);
+            }
+            Some(_) | None => state.last_end = Some(Instant::now()),
+        }
     }
 }
 
@@ -240,10 +261,12 @@ impl Watch {
     /// Says that the watch broke with `reason`.
     pub fn broken(&self, reason: &dyn fmt::Display) {
         let mut state = self.progress.state();
-        let reason = reason.to_string();
+        let (now, reason) = (Instant::now(), reason.to_string());
         let next = match state.watches.get(&self.key) {
-            Some(Watched::Ready) => Watched::Broken { since: Instant::now(), reason },
-            Some(Watched::Broken { since, .. }) => Watched::Broken { since: *since, reason },
+            Some(Watched::Broken { since, last, .. }) if now.duration_since(*last) <= WATCH_SILENCE => {
+                Watched::Broken { since: *since, last: now, reason }
+            }
+            Some(Watched::Ready | Watched::Broken { .. }) => Watched::Broken { since: now, last: now, reason },
             Some(Watched::Starting { .. }) | None => Watched::Starting { reason: Some(reason) },
         };
         state.watches.insert(self.key.clone(), next);
@@ -290,9 +313,11 @@ mod tests {
         let watch = progress.watch("Secrets");
         watch.ready();
         watch.broken(&"connection refused");
-        pass(WATCH_LIMIT).await;
-        watch.broken(&"timed out");
-        assert_eq!(progress.stuck(), []);
+        for _ in 0..4 {
+            pass(WATCH_LIMIT / 4).await;
+            watch.broken(&"timed out");
+            assert_eq!(progress.stuck(), []);
+        }
         pass(Duration::from_secs(1)).await;
         let stuck = progress.stuck();
         assert_eq!(stuck[0].to_string(), "the watch of Secrets has been broken for 61 s: timed out");
@@ -301,6 +326,38 @@ mod tests {
         watch.broken(&"again");
         drop(watch);
         pass(WATCH_LIMIT * 2).await;
+        assert_eq!(progress.stuck(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn takes_the_silence_of_a_watch_that_was_broken_for_its_return() {
+        let progress = Progress::new();
+        let watch = progress.watch("Secrets");
+        watch.ready();
+        for _ in 0..8 {
+            watch.broken(&"connection refused");
+            pass(Duration::from_secs(10)).await;
+        }
+        assert_eq!(progress.stuck().len(), 1);
+        pass(WATCH_SILENCE).await;
+        assert_eq!(progress.stuck(), []);
+        watch.broken(&"connection refused");
+        assert_eq!(progress.stuck(), [], "a new break has its own minute");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reconcile_that_was_cut_is_no_progress() {
+        let progress = Progress::new();
+        progress.queued(TENANT, "ns/t");
+        for _ in 0..2 {
+            let reconcile = progress.started(TENANT, "ns/t", DEADLINE);
+            pass(DEADLINE).await;
+            reconcile.cut();
+        }
+        assert_eq!(progress.stuck(), []);
+        pass(Duration::from_secs(1)).await;
+        assert_eq!(progress.stuck(), [Stuck::Queued { controller: TENANT, object: "ns/t".into(), seconds: 61 }]);
+        drop(progress.started(TENANT, "ns/t", DEADLINE));
         assert_eq!(progress.stuck(), []);
     }
 

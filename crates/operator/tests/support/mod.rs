@@ -37,8 +37,17 @@ impl Operator {
         Self::start_through(server, server.port(), extra).await
     }
 
+    /// As [`Operator::start`], as one of several replicas.
+    pub async fn start_electing(server: &ApiServer) -> Self {
+        Self::launch(server, server.port(), &["--leader-elect"])
+    }
+
     /// As [`Operator::start`], reaching the server by this port of 127.0.0.1, for example a proxy's.
     pub async fn start_through(server: &ApiServer, port: u16, extra: &[&str]) -> Self {
+        Self::launch(server, port, &[&["--leader-elect=false"], extra].concat())
+    }
+
+    fn launch(server: &ApiServer, port: u16, extra: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("kamaji-operator").tempdir().unwrap().keep();
         let kubeconfig = folder.join("kubeconfig");
         server.write_kubeconfig("kamaji", &["system:masters"], port, &kubeconfig).unwrap();
@@ -48,7 +57,6 @@ impl Operator {
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--metrics-bind-address=127.0.0.1:{metrics}"),
             format!("--health-probe-bind-address=127.0.0.1:{health}"),
-            "--leader-elect=false".to_owned(),
             "--pod-namespace=default".to_owned(),
             "--serviceaccount-name=default".to_owned(),
         ];

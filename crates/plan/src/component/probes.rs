@@ -51,10 +51,8 @@ pub fn set(
     let probes = resolved.deployment().and_then(|deployment| deployment.probes.as_ref());
     let own = probes.and_then(component);
     let layers = |global: Option<&ProbeSpec>, own: Option<&ProbeSpec>| [global.cloned(), own.cloned()];
-    let liveness =
-        layers(probes.and_then(|all| all.liveness.as_ref()), own.and_then(|set| set.liveness.as_ref()));
-    let readiness =
-        layers(probes.and_then(|all| all.readiness.as_ref()), own.and_then(|set| set.readiness.as_ref()));
+    let liveness = layers(probes.and_then(|all| all.liveness.as_ref()), own.and_then(|set| set.liveness.as_ref()));
+    let readiness = layers(probes.and_then(|all| all.readiness.as_ref()), own.and_then(|set| set.readiness.as_ref()));
     let startup = layers(probes.and_then(|all| all.startup.as_ref()), own.and_then(|set| set.startup.as_ref()));
     // A user who tunes start-up counts from the documented defaults, so the unset numbers are those.
     let tuned = startup.iter().flatten().any(|spec| *spec != ProbeSpec::default());

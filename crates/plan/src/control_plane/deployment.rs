@@ -124,8 +124,7 @@ fn pod(resolved: &Resolved, exposed: &Exposed, stored: &Stored) -> PodSpec {
     containers.push(kube_scheduler::container(resolved));
     containers.push(kube_controller_manager::container(resolved));
     containers.extend(konnectivity::container(resolved));
-    let service_account =
-        spec.and_then(|spec| spec.service_account_name.clone()).filter(|name| !name.is_empty());
+    let service_account = spec.and_then(|spec| spec.service_account_name.clone()).filter(|name| !name.is_empty());
     let service_account = service_account.unwrap_or_else(|| "default".to_owned());
     // No component of a tenant talks to the management cluster. Only a user who brings a service account or containers
     // of their own can have a use for its token.

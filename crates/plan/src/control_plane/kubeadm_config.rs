@@ -41,7 +41,9 @@ pub fn cert_sans(resolved: &Resolved, exposed: &Exposed) -> Vec<String> {
         exposed.address.to_string(),
     ];
     sans.extend(resolved.network.cert_sans.iter().cloned());
-    sans.extend(resolved.network.advertise_address.filter(|address| *address != exposed.address).map(|a| a.to_string()));
+    sans.extend(
+        resolved.network.advertise_address.filter(|address| *address != exposed.address).map(|a| a.to_string()),
+    );
     sans
 }
 
@@ -130,7 +132,10 @@ fn init_configuration(exposed: &Exposed) -> InitConfiguration {
             image_pull_policy: "IfNotPresent",
             image_pull_serial: true,
         },
-        local_api_endpoint: LocalApiEndpoint { advertise_address: exposed.address.to_string(), bind_port: exposed.port },
+        local_api_endpoint: LocalApiEndpoint {
+            advertise_address: exposed.address.to_string(),
+            bind_port: exposed.port,
+        },
         certificate_key: "",
         skip_phases: (),
         patches: (),

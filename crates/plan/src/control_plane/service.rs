@@ -33,8 +33,7 @@ pub fn service(resolved: &Resolved, live: Option<&Service>) -> Service {
             selector: Some(BTreeMap::from([(contract::labels::NAME.to_owned(), resolved.name.clone())])),
             ports: Some(ports(resolved)),
             external_ips: external_ips(resolved, profile, live),
-            allocate_load_balancer_node_ports: balanced
-                .then(|| spec.allocate_load_balancer_node_ports.unwrap_or(true)),
+            allocate_load_balancer_node_ports: balanced.then(|| spec.allocate_load_balancer_node_ports.unwrap_or(true)),
             load_balancer_class: profile.filter(|_| balanced).and_then(|profile| profile.load_balancer_class.clone()),
             load_balancer_source_ranges: profile
                 .filter(|_| balanced)

@@ -103,12 +103,8 @@ pub fn missing(
 
 /// Data of the datastore-certificate Secret.
 pub fn certificate_data(authority_pem: &[u8], pair: kamaji_pki::KeyPairPem) -> Data {
-    [
-        (keys::CA_CERT, authority_pem.to_vec()),
-        (keys::DATASTORE_CERT, pair.certificate),
-        (keys::DATASTORE_KEY, pair.key),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), ByteString(value)))
-    .collect()
+    [(keys::CA_CERT, authority_pem.to_vec()), (keys::DATASTORE_CERT, pair.certificate), (keys::DATASTORE_KEY, pair.key)]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), ByteString(value)))
+        .collect()
 }

@@ -47,12 +47,8 @@ const CONTROLLER_MANAGER_ENTRIES: [Entry; 1] = [Entry {
     server: Server::Pod,
 }];
 
-const SCHEDULER_ENTRIES: [Entry; 1] = [Entry {
-    key: keys::SCHEDULER_CONF,
-    user: "system:kube-scheduler",
-    organization: None,
-    server: Server::Pod,
-}];
+const SCHEDULER_ENTRIES: [Entry; 1] =
+    [Entry { key: keys::SCHEDULER_CONF, user: "system:kube-scheduler", organization: None, server: Server::Pod }];
 
 /// The kubeconfig Secrets that have to be written, with the reasons. Good entries of a Secret stay as they are.
 pub fn missing<'a>(

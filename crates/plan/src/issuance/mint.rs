@@ -24,10 +24,7 @@ impl Signers {
             let (certificate, key) = authorities::pair_keys(which);
             Authority::from_pem(value(secret, certificate), value(secret, key))
         };
-        Ok(Self {
-            ca: read(TenantSecret::Ca, ca)?,
-            front_proxy_ca: read(TenantSecret::FrontProxyCa, front_proxy_ca)?,
-        })
+        Ok(Self { ca: read(TenantSecret::Ca, ca)?, front_proxy_ca: read(TenantSecret::FrontProxyCa, front_proxy_ca)? })
     }
 
     fn of(&self, signer: Signer) -> &Authority {
@@ -81,10 +78,7 @@ pub fn root(which: TenantSecret, profile: &Profile, algorithm: KeyAlgorithm) -> 
             vec![(keys::SA_PUBLIC, key.public_key_pem()), (keys::SA_PRIVATE, key.to_pem())]
         }
         TenantSecret::FrontProxyCa => {
-            vec![
-                (keys::FRONT_PROXY_CA_CERT, self_signed(profile, &key)?),
-                (keys::FRONT_PROXY_CA_KEY, key.to_pem()),
-            ]
+            vec![(keys::FRONT_PROXY_CA_CERT, self_signed(profile, &key)?), (keys::FRONT_PROXY_CA_KEY, key.to_pem())]
         }
         _ => {
             // Cluster API reads the authority under the tls keys.

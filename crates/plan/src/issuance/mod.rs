@@ -128,12 +128,7 @@ pub fn secret(resolved: &Resolved, which: TenantSecret, data: Data, rotated_at: 
         let at = at.round(jiff::Unit::Second).unwrap_or(at);
         metadata.annotations.get_or_insert_default().insert(annotations::ROTATE.to_owned(), at.to_string());
     }
-    Secret {
-        metadata,
-        type_: Some(which.secret_type().to_owned()),
-        data: Some(data),
-        ..Secret::default()
-    }
+    Secret { metadata, type_: Some(which.secret_type().to_owned()), data: Some(data), ..Secret::default() }
 }
 
 /// Whether labels, owner and type of a live Secret are as [`secret`] writes them.
@@ -141,9 +136,11 @@ pub fn secret(resolved: &Resolved, which: TenantSecret, data: Data, rotated_at: 
 /// A Secret that is right is not touched at all, not even to take over its fields.
 pub fn metadata_is_right(resolved: &Resolved, which: TenantSecret, live: &Secret) -> bool {
     let wanted = secret(resolved, which, Data::new(), None).metadata;
-    let has_labels = wanted.labels.iter().flatten().all(|(key, value)| {
-        live.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value)
-    });
+    let has_labels = wanted
+        .labels
+        .iter()
+        .flatten()
+        .all(|(key, value)| live.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value));
     let owned = live.metadata.owner_references.iter().flatten().any(|owner| owner.uid == resolved.uid);
     let annotated = live.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(annotations::CHECKSUM));
     has_labels && owned && annotated

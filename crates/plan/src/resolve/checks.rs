@@ -136,8 +136,7 @@ fn cidrs(
 fn dns_service_ips(profile: &NetworkProfileSpec, service_cidrs: &[String]) -> Result<(), Rejection> {
     for (index, text) in profile.dns_service_ips.iter().flatten().enumerate() {
         let field = format!("spec.networkProfile.dnsServiceIPs[{index}]");
-        let address: IpAddr =
-            text.parse().map_err(|_| invalid(&field, format!("\"{text}\" is not an IP address")))?;
+        let address: IpAddr = text.parse().map_err(|_| invalid(&field, format!("\"{text}\" is not an IP address")))?;
         let inside = service_cidrs.iter().filter_map(|range| Cidr::parse(range)).any(|range| range.contains(address));
         if !inside {
             return Err(invalid(
@@ -246,11 +245,8 @@ pub fn deployment(spec: &TenantControlPlaneSpec) -> Result<(), Rejection> {
     }
     let mounts = deployment.additional_volume_mounts.clone().unwrap_or_default();
     let trust = || component::trust::DIRECTORIES.iter().map(|(_, path)| *path);
-    let in_api_server = trust().chain([
-        "/etc/kubernetes/pki",
-        "/run/konnectivity",
-        "/etc/kubernetes/konnectivity/configurations",
-    ]);
+    let in_api_server =
+        trust().chain(["/etc/kubernetes/pki", "/run/konnectivity", "/etc/kubernetes/konnectivity/configurations"]);
     let in_controller_manager = trust().chain(["/etc/kubernetes", "/etc/kubernetes/pki"]);
     lists::deployment(deployment)?;
     mount_paths("apiServer", mounts.api_server.as_deref(), in_api_server.collect())?;

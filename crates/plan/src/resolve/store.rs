@@ -121,8 +121,10 @@ fn check_name(field: &str, name: &str) -> Result<(), Rejection> {
         return wrong("the name is longer than 200 bytes; choose a shorter one");
     }
     if name.contains('/') || name.chars().any(char::is_control) {
-        return wrong("a name with a slash or a control character could reach another tenant's keys; use letters, \
-                      digits, dashes and dots");
+        return wrong(
+            "a name with a slash or a control character could reach another tenant's keys; use letters, \
+                      digits, dashes and dots",
+        );
     }
     Ok(())
 }

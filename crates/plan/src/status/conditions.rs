@@ -108,7 +108,11 @@ fn readiness(
     };
     let ready = phase::ready_replicas(live);
     if reported == Phase::Sleeping {
-        return (false, "Sleeping", "The tenant has no replicas; raise spec.controlPlane.deployment.replicas.".to_owned());
+        return (
+            false,
+            "Sleeping",
+            "The tenant has no replicas; raise spec.controlPlane.deployment.replicas.".to_owned(),
+        );
     }
     if ready == 0 {
         return (false, "NotReady", "No replica of the control plane answers.".to_owned());

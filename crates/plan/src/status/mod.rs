@@ -108,11 +108,8 @@ fn storage(
         setup.last_update = Some(now.clone());
     }
     let name = TenantSecret::DatastoreCertificate.name(&resolved.name);
-    let digest = SecretDigest {
-        name,
-        checksum: stored.certificate_checksum.clone(),
-        hash: stored.certificate_checksum.clone(),
-    };
+    let digest =
+        SecretDigest { name, checksum: stored.certificate_checksum.clone(), hash: stored.certificate_checksum.clone() };
     let _ = issued;
     reference(&mut storage.certificate, Some(&digest), now);
 }
@@ -137,8 +134,8 @@ fn secrets(status: &mut TenantControlPlaneStatus, issued: &Issued, now: &Time) {
 
 fn reference(reference: &mut SecretReferenceStatus, digest: Option<&SecretDigest>, now: &Time) {
     let Some(digest) = digest else { return };
-    let same = reference.secret_name.as_ref() == Some(&digest.name)
-        && reference.checksum.as_ref() == Some(&digest.checksum);
+    let same =
+        reference.secret_name.as_ref() == Some(&digest.name) && reference.checksum.as_ref() == Some(&digest.checksum);
     if !same {
         reference.secret_name = Some(digest.name.clone());
         reference.checksum = Some(digest.checksum.clone());
@@ -161,12 +158,7 @@ fn service_report(service: &Service, name: &str, resolved: &Resolved) -> Service
     }
 }
 
-fn deployment(
-    status: &mut TenantControlPlaneStatus,
-    tenant: &TenantControlPlane,
-    findings: &Findings<'_>,
-    now: &Time,
-) {
+fn deployment(status: &mut TenantControlPlaneStatus, tenant: &TenantControlPlane, findings: &Findings<'_>, now: &Time) {
     let Some(live) = findings.deployment else {
         if findings.resolved.is_some_and(|resolved| resolved.replicas() == 0) {
             status.kubernetes_resources.version.status = Some(Phase::Sleeping);

@@ -1,7 +1,10 @@
 //! The phase of a tenant (docs/reference/compatibility.md, "Phase").
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kamaji_api::{TenantControlPlane, tenant_control_plane::{Phase, WritePermissions}};
+use kamaji_api::{
+    TenantControlPlane,
+    tenant_control_plane::{Phase, WritePermissions},
+};
 
 use crate::resolve::DEFAULT_REPLICAS;
 

@@ -88,7 +88,7 @@ async fn reconcile(data_store: Arc<DataStore>, shared: &Shared) -> Action {
     shared.stores.ready().await;
     let name = data_store.name_any();
     let data_store = shared.stores.data_stores.get(None, &name).unwrap_or(data_store);
-    let _busy = process.progress.started(CONTROLLER, &name, DEADLINE);
+    let busy = process.progress.started(CONTROLLER, &name, DEADLINE);
     let began = std::time::Instant::now();
     let ended = tokio::time::timeout(DEADLINE, pass(&data_store, shared)).await;
     let (action, result) = match ended {
@@ -97,7 +97,10 @@ async fn reconcile(data_store: Arc<DataStore>, shared: &Shared) -> Action {
             tracing::warn!(%error, "the DataStore could not be written");
             (Action::requeue(shared.backoff.next(&name)), error.category())
         }
-        Err(_) => (Action::requeue(shared.backoff.next(&name)), "deadline"),
+        Err(_) => {
+            busy.cut();
+            (Action::requeue(shared.backoff.next(&name)), "deadline")
+        }
     };
     process.metrics.reconcile_ended(CONTROLLER, result, began.elapsed());
     action

@@ -139,14 +139,17 @@ async fn reconcile(tenant: Arc<TenantControlPlane>, shared: &Shared) -> Action {
     let busy = process.progress.started(CONTROLLER, object_key(tenant.as_ref()), deadline);
     let began = std::time::Instant::now();
     let (action, result) = match tokio::time::timeout(deadline, pass(&tenant, shared)).await {
-        Ok((action, result)) => (action, result),
+        Ok(ended) => {
+            drop(busy);
+            ended
+        }
         Err(_) => {
+            busy.cut();
             tracing::warn!(seconds = deadline.as_secs(), "the pass took longer than its deadline and was cut");
             (Action::requeue(shared.backoff.next(&tenant.uid().unwrap_or_default())), "deadline")
         }
     };
     process.metrics.reconcile_ended(CONTROLLER, result, began.elapsed());
-    drop(busy);
     action
 }
 

@@ -18,8 +18,7 @@ use crate::{
 /// Name of the container.
 pub const NAME: &str = "konnectivity-server";
 /// Path of the egress selector in kube-apiserver's container.
-pub const EGRESS_SELECTOR_FILE: &str =
-    "/etc/kubernetes/konnectivity/configurations/egress-selector-configuration.yaml";
+pub const EGRESS_SELECTOR_FILE: &str = "/etc/kubernetes/konnectivity/configurations/egress-selector-configuration.yaml";
 /// Volume with the socket between kube-apiserver and konnectivity-server.
 pub const SOCKET_VOLUME: &str = "konnectivity-uds";
 /// Volume with the egress selector.
@@ -35,8 +34,7 @@ const DEFAULT_IMAGE: &str = "registry.k8s.io/kas-network-proxy/proxy-server";
 /// The container; `None` when the tenant has no konnectivity.
 pub fn container(resolved: &Resolved) -> Option<Container> {
     let konnectivity = resolved.konnectivity.as_ref()?;
-    let version =
-        konnectivity.version.clone().unwrap_or_else(|| format!("v0.{}.0", resolved.version.minor));
+    let version = konnectivity.version.clone().unwrap_or_else(|| format!("v0.{}.0", resolved.version.minor));
     let image = konnectivity.image.as_deref().filter(|image| !image.is_empty()).unwrap_or(DEFAULT_IMAGE);
     let r1 = resolved.revision >= TemplateRevision::R1;
     let port = |name: &str, port: i32| ContainerPort {
