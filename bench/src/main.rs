@@ -10,6 +10,7 @@ mod inventory;
 mod kubectl;
 mod machine;
 mod measure;
+mod neighbours;
 mod operator;
 mod report;
 mod seen;
@@ -223,7 +224,7 @@ async fn measure(bench: &mut Bench, options: &Options, measures: &mut Vec<Measur
         None
     } else {
         eprintln!("the same {count} Deployments by hand");
-        by_hand::run(bench, &created.names, &copied).await?
+        Some(by_hand::run(bench, &created.names, &copied).await?)
     };
     measures.push(by_hand::judge(&created, by_hand));
     Ok(())

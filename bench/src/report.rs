@@ -17,7 +17,7 @@ pub enum Verdict {
     Met,
     /// Worse than the target.
     Missed,
-    /// There is no number: `value` says why.
+    /// There is no number, or none that means anything: `value` or `numbers` say why.
     NotMeasured,
 }
 
@@ -31,7 +31,7 @@ impl Verdict {
         match self {
             Self::Met => "met",
             Self::Missed => "MISSED",
-            Self::NotMeasured => "not measured",
+            Self::NotMeasured => "no verdict",
         }
     }
 }
@@ -180,8 +180,8 @@ mod tests {
     #[test]
     fn a_missed_target_stands_in_the_table_in_capitals() {
         let table = report().table();
-        assert!(table.contains("| P2 | apply to Deployment written | 0.25 s | 0.31 s     | MISSED       |"), "{table}");
-        assert!(table.contains("| P5 | memory                      | 16 MiB | no process | not measured |"), "{table}");
+        assert!(table.contains("| P2 | apply to Deployment written | 0.25 s | 0.31 s     | MISSED     |"), "{table}");
+        assert!(table.contains("| P5 | memory                      | 16 MiB | no process | no verdict |"), "{table}");
     }
 
     #[test]

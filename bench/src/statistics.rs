@@ -14,6 +14,17 @@ pub fn median(values: &[f64]) -> Option<f64> {
     Some(f64::midpoint(*lower, *upper))
 }
 
+/// Mean, and the standard error of the mean; `None` of fewer than two values.
+pub fn mean(values: &[f64]) -> Option<(f64, f64)> {
+    let count = number(values.len());
+    if values.len() < 2 {
+        return None;
+    }
+    let mean = values.iter().sum::<f64>() / count;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    Some((mean, (variance / count).sqrt()))
+}
+
 /// Bytes as MiB.
 #[expect(clippy::cast_precision_loss, reason = "a size far below 2^52 bytes, for people")]
 pub fn mebibytes(bytes: u64) -> f64 {
@@ -40,6 +51,14 @@ mod tests {
         assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
         assert_eq!(median(&[9.0, 1.0, 3.0]), Some(3.0));
         assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn equal_values_have_no_error_and_scattered_ones_have() {
+        assert_eq!(mean(&[2.0, 2.0, 2.0]), Some((2.0, 0.0)));
+        let (middle, error) = mean(&[1.0, 3.0]).unwrap();
+        assert!((middle - 2.0).abs() < 1e-9 && (error - 1.0).abs() < 1e-9);
+        assert_eq!(mean(&[1.0]), None);
     }
 
     #[test]

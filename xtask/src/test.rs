@@ -20,6 +20,9 @@ pub enum Ring {
     E2e,
 }
 
+/// How the targets begin whose tests start real servers.
+const SERVER_TARGETS: &str = "apiserver_";
+
 /// What `test` was asked for.
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -84,22 +87,14 @@ fn run_ring(ring: Ring, version: &str, filter: Option<&str>, progress: &Progress
                 &[&workspace[..], &["--lib", "--bins", "--features", "xtask/addons"]].concat(),
                 filter,
             )?;
+            let plain = targets(|package, target| package != "kamaji-e2e" && !target.starts_with(SERVER_TARGETS))?;
+            run_targets(ring, version, &plain, filter)?;
             cargo(ring, version, &[&workspace[..], &["--doc"]].concat(), filter)
         }
         Ring::Apiserver => {
             let names = [format!("kubernetes@{version}"), "etcd".into(), "kwok".into()];
             parts::ensure(&parts::select(&names)?, progress)?;
-            let targets = apiserver_targets()?;
-            if targets.is_empty() {
-                eprintln!("There is no test target `apiserver_*` yet.");
-                return Ok(());
-            }
-            // A glob would make cargo fail for packages without such a target.
-            let mut arguments = vec!["test", "--locked"];
-            for (package, target) in &targets {
-                arguments.extend(["--package", package, "--test", target]);
-            }
-            cargo(ring, version, &arguments, filter)
+            run_targets(ring, version, &targets(|_, target| target.starts_with(SERVER_TARGETS))?, filter)
         }
         Ring::E2e => {
             up::run(&up::Options::for_stories(), progress)?;
@@ -121,14 +116,26 @@ fn cargo(ring: Ring, version: &str, arguments: &[&str], filter: Option<&str>) ->
     Ok(())
 }
 
-/// Packages and targets `apiserver_*`.
-fn apiserver_targets() -> Result<Vec<(String, String)>> {
+/// Runs integration tests by name: a glob would make cargo fail for packages without such a target.
+fn run_targets(ring: Ring, version: &str, targets: &[(String, String)], filter: Option<&str>) -> Result<()> {
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = vec!["test", "--locked"];
+    for (package, target) in targets {
+        arguments.extend(["--package", package, "--test", target]);
+    }
+    cargo(ring, version, &arguments, filter)
+}
+
+/// Packages and names of the integration tests that `wanted` takes.
+fn targets(wanted: impl Fn(&str, &str) -> bool) -> Result<Vec<(String, String)>> {
     let text = crate::command::output(
         "asking cargo for test targets",
         workspace::cargo().args(["metadata", "--no-deps", "--format-version=1"]),
     )?;
     let metadata: serde_json::Value = serde_json::from_str(&text)?;
-    Ok(targets_of(&metadata))
+    Ok(targets_of(&metadata).into_iter().filter(|(package, target)| wanted(package, target)).collect())
 }
 
 fn targets_of(metadata: &serde_json::Value) -> Vec<(String, String)> {
@@ -141,9 +148,7 @@ fn targets_of(metadata: &serde_json::Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for package in list(metadata, "packages") {
         for target in list(&package, "targets") {
-            if list(&target, "kind").iter().any(|kind| kind == "test")
-                && text(&target, "name").starts_with("apiserver_")
-            {
+            if list(&target, "kind").iter().any(|kind| kind == "test") {
                 found.push((text(&package, "name"), text(&target, "name")));
             }
         }
@@ -156,12 +161,14 @@ mod tests {
     use super::targets_of;
 
     #[test]
-    fn only_integration_tests_named_apiserver_belong_to_the_ring() {
+    fn integration_tests_are_found_and_nothing_else() {
         let metadata = serde_json::json!({"packages": [{"name": "kamaji-apply", "targets": [
             {"name": "apiserver_ownership", "kind": ["test"]},
             {"name": "apiserver_like", "kind": ["bin"]},
             {"name": "plain", "kind": ["test"]},
         ]}]});
-        assert_eq!(targets_of(&metadata), [("kamaji-apply".to_owned(), "apiserver_ownership".to_owned())]);
+        let found = targets_of(&metadata);
+        let names: Vec<&str> = found.iter().map(|(_, target)| target.as_str()).collect();
+        assert_eq!(names, ["apiserver_ownership", "plain"]);
     }
 }

@@ -9,6 +9,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 use super::{Bench, patience, seconds};
+use crate::neighbours;
 use crate::report::{Measure, Verdict};
 use crate::seen::last;
 use crate::statistics::{median, number};
@@ -32,6 +33,8 @@ pub struct Batch {
     pub stuck: BTreeMap<String, String>,
     /// CPU time of the operator in seconds.
     pub operator_cpu: f64,
+    /// Part of the machine that went to others meanwhile.
+    pub others: Option<f64>,
     /// How long `kubectl` took, in seconds.
     pub kubectl: f64,
 }
@@ -40,10 +43,10 @@ pub struct Batch {
 pub async fn run(bench: &Bench, count: usize) -> Result<Batch> {
     let names = tenant::names("t", count);
     let (mut tenants, mut deployments) = (bench.tenants().await?, bench.deployments().await?);
-    let before = bench.operator.usage()?;
+    let (before, earlier) = (bench.operator.usage()?, neighbours::look(&bench.operator));
     let applied = bench.kubectl.apply("applying the tenants", &bench.manifests(&names)).await?;
     let (seen, is_ready) = tenants.all_done(&names, patience(count)).await;
-    let after = bench.operator.usage()?;
+    let (after, later) = (bench.operator.usage()?, neighbours::look(&bench.operator));
     let (written, _) = deployments.all_done(&names, std::time::Duration::ZERO).await;
     bench.operator.check_same().await?;
     let stuck = if is_ready { BTreeMap::new() } else { stuck(bench).await? };
@@ -58,6 +61,7 @@ pub async fn run(bench: &Bench, count: usize) -> Result<Batch> {
         written: times(&written, false),
         stuck,
         operator_cpu: after.cpu.saturating_sub(before.cpu).as_secs_f64(),
+        others: neighbours::share(&earlier, &later),
         kubectl: applied.seconds(),
         names,
     };
@@ -110,6 +114,7 @@ impl Batch {
             "medianReady": middle(&self.ready),
             "medianDeploymentWritten": middle(&self.written),
             "kubectl": self.kubectl,
+            "shareOfOthers": self.others,
             "ready": self.ready,
             "deploymentWritten": self.written,
             "stuck": self.stuck,

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Bench, patience, seconds};
 use crate::copies;
+use crate::neighbours;
 use crate::report::{Measure, Verdict};
 use crate::statistics::median;
 use crate::tenant::store_name;
@@ -42,6 +43,7 @@ struct Round {
 /// Runs `rounds` rounds after one that does not count, and judges P1 and P2.
 pub async fn run(bench: &mut Bench, rounds: usize) -> Result<Vec<Measure>> {
     let mut counted = Vec::new();
+    let earlier = neighbours::look(&bench.operator);
     for index in 0..=rounds {
         let round = round(bench, index).await?;
         eprintln!(
@@ -55,7 +57,8 @@ pub async fn run(bench: &mut Bench, rounds: usize) -> Result<Vec<Measure>> {
             counted.push(round);
         }
     }
-    judge(&counted)
+    let others = neighbours::share(&earlier, &neighbours::look(&bench.operator));
+    judge(&counted, others)
 }
 
 async fn round(bench: &mut Bench, index: usize) -> Result<Round> {
@@ -108,7 +111,7 @@ async fn round(bench: &mut Bench, index: usize) -> Result<Round> {
     })
 }
 
-fn judge(rounds: &[Round]) -> Result<Vec<Measure>> {
+fn judge(rounds: &[Round], others: Option<f64>) -> Result<Vec<Measure>> {
     let middle = |pick: fn(&Round) -> f64| median(&rounds.iter().map(pick).collect::<Vec<_>>()).context("no rounds");
     let (ready, floor) = (middle(|round| round.ready)?, middle(|round| round.floor)?);
     // Neighbours in time share the machine's mood: the median of the differences, not the difference of the medians.
@@ -120,9 +123,12 @@ fn judge(rounds: &[Round]) -> Result<Vec<Measure>> {
             id: "P1",
             what: "one tenant: apply to Ready, above the floor".into(),
             target: format!("{P1_TARGET} s"),
-            value: format!("{above:+.2} s ({ready:.2} s, floor {floor:.2} s)"),
+            value: format!(
+                "{above:+.2} s ({ready:.2} s, floor {floor:.2} s; others took {} of the machine)",
+                neighbours::percent(others)
+            ),
             verdict: Verdict::met(above <= P1_TARGET),
-            numbers: json!({"ready": ready, "floor": floor, "above": above, "rounds": rounds}),
+            numbers: json!({"ready": ready, "floor": floor, "above": above, "shareOfOthers": others, "rounds": rounds}),
         },
         Measure {
             id: "P2",
@@ -156,9 +162,9 @@ mod tests {
     #[test]
     fn compares_each_tenant_with_its_neighbouring_floor() {
         // The machine got slower by a second each round, the operator did not.
-        let measures = judge(&[one(6.2, 6.0), one(7.3, 7.0), one(8.4, 8.0)]).unwrap();
+        let measures = judge(&[one(6.2, 6.0), one(7.3, 7.0), one(8.4, 8.0)], None).unwrap();
         assert_eq!(measures[0].verdict, Verdict::Met);
         assert!(measures[0].value.starts_with("+0.30 s"), "{}", measures[0].value);
-        assert_eq!(judge(&[one(7.0, 6.0)]).unwrap()[0].verdict, Verdict::Missed);
+        assert_eq!(judge(&[one(7.0, 6.0)], None).unwrap()[0].verdict, Verdict::Missed);
     }
 }

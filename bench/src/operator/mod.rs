@@ -4,6 +4,7 @@ mod find;
 mod metrics;
 mod usage;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -42,6 +43,8 @@ pub struct Operator {
     client: Client,
     place: Place,
     leader: Leader,
+    /// cgroup of the whole cluster.
+    cluster: Option<PathBuf>,
 }
 
 /// The client puts its paths behind that of the URL.
@@ -61,7 +64,9 @@ impl Operator {
             Some(pid) => Leader { pod: None, holder: format!("process {pid}"), pid, image: String::new() },
             None => find::leader(client, &place.namespace).await?,
         };
-        Ok(Self { client: client.clone(), place, leader })
+        // A process started by hand shares its cgroup with the builds and shells around it.
+        let cluster = leader.pod.as_ref().and_then(|_| usage::outermost_cgroup(leader.pid));
+        Ok(Self { client: client.clone(), place, leader, cluster })
     }
 
     /// Whom the numbers are about.
@@ -75,6 +80,11 @@ impl Operator {
     /// When the process has ended.
     pub fn usage(&self) -> Result<Usage> {
         usage::of(self.leader.pid).with_context(|| format!("the operator ({}) has ended", self.leader.holder))
+    }
+
+    /// CPU time of all processes of the cluster, where they share a cgroup.
+    pub fn cluster_cpu(&self) -> Option<Duration> {
+        usage::cpu_of(self.cluster.as_deref()?)
     }
 
     /// Its metrics now.

@@ -31,17 +31,30 @@ fn cpu(pid: u32) -> Option<Duration> {
     let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let counted = cgroup_folders(&cgroups).into_iter().find_map(|folder| {
         let members = fs::read_to_string(folder.join("cgroup.procs")).ok()?;
-        if members.trim() != pid.to_string() {
-            return None;
-        }
-        let nanoseconds = fs::read_to_string(folder.join("cpuacct.usage")).ok();
-        nanoseconds.and_then(|text| text.trim().parse().ok().map(Duration::from_nanos)).or_else(|| {
-            let stat = fs::read_to_string(folder.join("cpu.stat")).ok()?;
-            let line = stat.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
-            line.trim().parse().ok().map(Duration::from_micros)
-        })
+        if members.trim() == pid.to_string() { cpu_of(&folder) } else { None }
     });
     counted.or_else(|| ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?))
+}
+
+/// CPU time of all processes in a cgroup and below it.
+pub fn cpu_of(folder: &Path) -> Option<Duration> {
+    let nanoseconds = fs::read_to_string(folder.join("cpuacct.usage")).ok();
+    nanoseconds.and_then(|text| text.trim().parse().ok().map(Duration::from_nanos)).or_else(|| {
+        let stat = fs::read_to_string(folder.join("cpu.stat")).ok()?;
+        let line = stat.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
+        line.trim().parse().ok().map(Duration::from_micros)
+    })
+}
+
+/// The outermost cgroup that holds the process: of the whole cluster, where that has one.
+pub fn outermost_cgroup(pid: u32) -> Option<PathBuf> {
+    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let outermost = cgroups.lines().filter_map(|line| {
+        let (controllers, path) = line.rsplit_once(':')?;
+        let first = path.trim_start_matches('/').split('/').next().filter(|first| !first.is_empty())?;
+        Some(format!("{controllers}:/{first}\n"))
+    });
+    cgroup_folders(&outermost.collect::<String>()).into_iter().find(|folder| cpu_of(folder).is_some())
 }
 
 /// Folders of the process's CPU accounting: version 1 names its controller, version 2 is line `0::`.

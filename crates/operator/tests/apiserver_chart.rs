@@ -1,5 +1,13 @@
 //! The Helm charts, installed into a real API server, and the operator under the rights that they give.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test ends by panicking, and acts as a user of the API"
+)]
 #![cfg(test)]
 
 use std::path::{Path, PathBuf};

@@ -179,7 +179,7 @@ async fn every_optional_field_shows_when_set_and_goes_when_removed() {
     let client = server.client().unwrap();
     let namespace = server.namespace().await.unwrap();
     let _etcd = data_store(&client, "default").await;
-    let operator = Operator::start(&server, &[]).await;
+    let operator = Operator::start(&server, &[]);
     let extra = json!([{"name": "extra", "emptyDir": {}}]);
     create(
         &client,

@@ -160,7 +160,7 @@ async fn takes_over_captured_tenants_without_a_changed_secret_or_pod_where_those
     let before = live(&client, &captured).await;
     let secrets_before: usize = before.keys().filter(|name| name.starts_with("Secret/")).count();
 
-    let mut operator = Operator::start(&server, &[]).await;
+    let mut operator = Operator::start(&server, &[]);
     // Nothing listens behind the captured endpoint: tenants that run go on without their datastore.
     let data_stores: Api<kamaji_api::DataStore> = Api::all(client.clone());
     let unready = |store: &kamaji_api::DataStore| !store.status.clone().unwrap_or_default().ready;

@@ -1,6 +1,16 @@
 //! What somebody deletes or edits by hand comes back: real etcd, kube-apiserver and kube-controller-manager, simulated
 //! pods.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test ends by panicking, and acts as a user of the API"
+)]
+
 mod support;
 
 use std::{
@@ -75,14 +85,18 @@ async fn whatever_is_edited_is_put_right_without_a_rollout() {
     let (secrets, deployment) = (subject.secrets().await, subject.deployment().await);
     let mut times = Vec::new();
     for (name, before) in &secrets {
-        let garbage: BTreeMap<&String, &str> = before.data.iter().flatten().map(|(key, _)| (key, "Z2FyYmFnZQ==")).collect();
+        let garbage: BTreeMap<&String, &str> =
+            before.data.iter().flatten().map(|(key, _)| (key, "Z2FyYmFnZQ==")).collect();
         subject.patch::<Secret>(name, json!({"data": garbage})).await;
         times.push((format!("{name} data"), subject.back::<Secret>(name, |found| found.data == before.data).await));
         let key = before.data.iter().flatten().next().unwrap().0;
         subject.patch::<Secret>(name, json!({"data": {key.as_str(): null}})).await;
         times.push((format!("{name} key"), subject.back::<Secret>(name, |found| found.data == before.data).await));
         subject.patch::<Secret>(name, json!({"metadata": {"labels": null}})).await;
-        times.push((format!("{name} labels"), subject.back::<Secret>(name, |found| found.labels() == before.labels()).await));
+        times.push((
+            format!("{name} labels"),
+            subject.back::<Secret>(name, |found| found.labels() == before.labels()).await,
+        ));
         subject.patch::<Secret>(name, json!({"metadata": {"ownerReferences": null, "finalizers": null}})).await;
         let owned = |found: &Secret| {
             found.owner_references() == before.owner_references() && found.finalizers() == before.finalizers()
@@ -101,7 +115,9 @@ async fn whatever_is_edited_is_put_right_without_a_rollout() {
     let same = |found: &Service| found.spec == before.spec && found.labels() == before.labels();
     subject.patch::<Service>("edited", json!({"spec": {"selector": {"kamaji.clastix.io/name": "other"}}})).await;
     times.push(("Service selector".to_owned(), subject.back("edited", same).await));
-    subject.json_patch::<Service>("edited", json!([{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 1}])).await;
+    subject
+        .json_patch::<Service>("edited", json!([{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 1}]))
+        .await;
     times.push(("Service port".to_owned(), subject.back("edited", same).await));
     subject.patch::<Service>("edited", json!({"metadata": {"labels": null}})).await;
     times.push(("Service labels".to_owned(), subject.back("edited", same).await));
@@ -114,7 +130,12 @@ async fn whatever_is_edited_is_put_right_without_a_rollout() {
     let same = |found: &Deployment| found.spec == spec && found.labels() == deployment.labels();
     subject.patch::<Deployment>("edited", json!({"metadata": {"labels": null}})).await;
     times.push(("Deployment labels".to_owned(), subject.back("edited", same).await));
-    subject.patch::<Deployment>("edited", json!({"metadata": {"annotations": {contract::annotations::TEMPLATE_REVISION: null}}})).await;
+    subject
+        .patch::<Deployment>(
+            "edited",
+            json!({"metadata": {"annotations": {contract::annotations::TEMPLATE_REVISION: null}}}),
+        )
+        .await;
     let marked = |found: &Deployment| found.annotations().contains_key(contract::annotations::TEMPLATE_REVISION);
     times.push(("Deployment revision".to_owned(), subject.back("edited", marked).await));
     settle(&stage.operator, &subject.client, &subject.namespace, &["edited"]).await;
@@ -126,7 +147,8 @@ async fn whatever_is_edited_is_put_right_without_a_rollout() {
         subject.json_patch::<Deployment>("edited", json!([{"op": "replace", "path": path, "value": value}])).await;
         if path.ends_with("name") {
             // Whoever renames a container has added one, which is his; ours is back beside it.
-            let names = |found: &Deployment| containers(found).iter().filter(|name| *name == "kube-apiserver").count() == 1;
+            let names =
+                |found: &Deployment| containers(found).iter().filter(|name| *name == "kube-apiserver").count() == 1;
             times.push((format!("Deployment {path}"), subject.back("edited", names).await));
         } else {
             times.push((format!("Deployment {path}"), subject.back("edited", same).await));
@@ -175,7 +197,8 @@ async fn a_rotation_that_is_asked_for_changes_what_it_names_and_what_depends_on_
     let subject = stage.tenant("rotated").await;
     let before = subject.secrets().await;
     let rotate = json!({"metadata": {"annotations": {contract::annotations::ROTATE: ""}}});
-    let done = |found: &Secret| found.annotations().get(contract::annotations::ROTATE).is_some_and(|mark| !mark.is_empty());
+    let done =
+        |found: &Secret| found.annotations().get(contract::annotations::ROTATE).is_some_and(|mark| !mark.is_empty());
     subject.patch::<Secret>("rotated-api-server-certificate", rotate.clone()).await;
     subject.back::<Secret>("rotated-api-server-certificate", done).await;
     settle(&stage.operator, &subject.client, &subject.namespace, &["rotated"]).await;
@@ -183,14 +206,20 @@ async fn a_rotation_that_is_asked_for_changes_what_it_names_and_what_depends_on_
     let changed: Vec<&String> = middle.keys().filter(|name| middle[*name].data != before[*name].data).collect();
     assert_eq!(changed, ["rotated-api-server-certificate"]);
     let told = subject.events("CertificateIssued").await;
-    assert!(told.len() == 1 && told[0].contains("rotated-api-server-certificate: a rotation was asked for"), "{told:?}");
+    assert!(
+        told.len() == 1 && told[0].contains("rotated-api-server-certificate: a rotation was asked for"),
+        "{told:?}"
+    );
 
     subject.patch::<Secret>("rotated-ca", rotate).await;
     subject.back::<Secret>("rotated-ca", done).await;
     settle(&stage.operator, &subject.client, &subject.namespace, &["rotated"]).await;
     let after = subject.secrets().await;
-    let changed: Vec<&str> =
-        after.keys().filter(|name| after[*name].data != middle[*name].data).map(|name| &name["rotated-".len()..]).collect();
+    let changed: Vec<&str> = after
+        .keys()
+        .filter(|name| after[*name].data != middle[*name].data)
+        .map(|name| &name["rotated-".len()..])
+        .collect();
     let signed = [
         "admin-kubeconfig",
         "api-server-certificate",
@@ -252,7 +281,8 @@ async fn a_restarted_operator_mints_no_key_and_changes_nothing() {
     for subject in [&blank, &bare] {
         let tenant: TenantControlPlane = subject.api().get(&subject.name).await.unwrap();
         let status = serde_json::to_value(tenant.status).unwrap();
-        let nothing: BTreeMap<&String, Value> = status.as_object().unwrap().keys().map(|key| (key, Value::Null)).collect();
+        let nothing: BTreeMap<&String, Value> =
+            status.as_object().unwrap().keys().map(|key| (key, Value::Null)).collect();
         let patch = Patch::Merge(json!({"status": nothing}));
         subject.api::<TenantControlPlane>().patch_status(&subject.name, &PatchParams::default(), &patch).await.unwrap();
     }
@@ -289,7 +319,9 @@ async fn a_restarted_operator_mints_no_key_and_changes_nothing() {
     restored.metadata.resource_version = None;
     restored.metadata.uid = None;
     lost.api::<Secret>().create(&PostParams::default(), &restored).await.unwrap();
-    broken.patch::<Secret>("broken-ca", json!({"metadata": {"annotations": {contract::annotations::ROTATE: ""}}})).await;
+    broken
+        .patch::<Secret>("broken-ca", json!({"metadata": {"annotations": {contract::annotations::ROTATE: ""}}}))
+        .await;
     for subject in [&lost, &broken] {
         let healthy = |tenant: &TenantControlPlane| {
             let all = tenant.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();

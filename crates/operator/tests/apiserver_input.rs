@@ -1,13 +1,22 @@
 //! Specifications and DataStores that cannot work: each says why in a condition and an Event, disturbs nobody, and heals
 //! by itself.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test ends by panicking, and acts as a user of the API"
+)]
+
 mod support;
 
 use std::time::Duration;
 
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kamaji_api::{DataStore, TenantControlPlane, conditions};
 use kamaji_testkit::{etcd::Etcd, wait::wait_for};
-use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -69,7 +78,8 @@ async fn data_store_says(subject: &Subject, name: &str, reason: &'static str, wo
         said(data_store).is_some_and(|message| all.iter().all(|word| message.contains(word)))
     };
     wait_for(&data_stores(subject), name, SOON, as_wanted).await.unwrap();
-    let events = Api::<Event>::namespaced(subject.client.clone(), "default").list(&ListParams::default()).await.unwrap();
+    let events =
+        Api::<Event>::namespaced(subject.client.clone(), "default").list(&ListParams::default()).await.unwrap();
     let told = events.iter().filter(|event| event.regarding.as_ref().unwrap().name.as_deref() == Some(name));
     assert!(told.filter(|event| event.reason.as_deref() == Some(reason)).count() >= 1, "no Event of {name}");
 }
@@ -163,7 +173,13 @@ async fn a_name_too_long_for_a_label_says_so_and_can_be_deleted() {
     let stage = Stage::shared().await;
     let name = format!("long-{}", "x".repeat(60));
     let subject = stage.created(&name, "default", |_| {}).await;
-    says(&subject, conditions::STALLED, "InvalidSpec", &["metadata.name", "65 characters", "at most 63", "shorter name"]).await;
+    says(
+        &subject,
+        conditions::STALLED,
+        "InvalidSpec",
+        &["metadata.name", "65 characters", "at most 63", "shorter name"],
+    )
+    .await;
     let tenants: Api<TenantControlPlane> = subject.api();
     tenants.delete(&name, &DeleteParams::default()).await.unwrap();
     kamaji_testkit::wait::wait_for_deletion(&tenants, &name, None, SOON).await.unwrap();
@@ -200,7 +216,12 @@ async fn a_data_store_that_cannot_be_used_says_why_and_its_tenants_wait_for_it()
     let nobody = tls.client("nobody").unwrap();
     let cases: [(&str, Value, &str, &[&str]); 5] = [
         ("silent", json!({"endpoints": [closed]}), "ConnectionFailed", &[&closed, "spec.endpoints"]),
-        ("scheme", json!({"endpoints": ["https://127.0.0.1:2379"]}), "TLSConfigurationValidationFailed", &["spec.endpoints", "without a scheme"]),
+        (
+            "scheme",
+            json!({"endpoints": ["https://127.0.0.1:2379"]}),
+            "TLSConfigurationValidationFailed",
+            &["spec.endpoints", "without a scheme"],
+        ),
         ("signed", identity(&stranger.tls().unwrap().root), "ConnectionFailed", &["spec.tlsConfig", "certificate"]),
         ("nobody", identity(&nobody), "ConnectionFailed", &["does not a"]),
         (
@@ -230,6 +251,37 @@ async fn a_data_store_that_cannot_be_used_says_why_and_its_tenants_wait_for_it()
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_gets_neither_the_place_of_another_nor_an_empty_one() {
+    let stage = Stage::shared().await;
+    let first = stage.tenant("first").await;
+    let uid = first.api::<TenantControlPlane>().get("first").await.unwrap().uid().unwrap();
+    let mut etcd = stage.etcd.client().await.unwrap();
+    etcd.put(format!("/{uid}/registry/a"), "theirs", None).await.unwrap();
+    for (name, field, steal) in [
+        ("both", "spec.dataStoreSchema", json!({"dataStoreSchema": uid, "dataStoreUsername": uid})),
+        ("schema", "spec.dataStoreSchema", json!({"dataStoreSchema": uid})),
+        ("user", "spec.dataStoreUsername", json!({"dataStoreUsername": uid})),
+    ] {
+        let thief = stage.created(name, "default", |spec| merge(spec, &steal)).await;
+        says(&thief, conditions::STALLED, "NameTaken", &[field, "another TenantControlPlane", "choose"]).await;
+        let tenants: Api<TenantControlPlane> = thief.api();
+        tenants.delete(name, &DeleteParams::default()).await.unwrap();
+        kamaji_testkit::wait::wait_for_deletion(&tenants, name, None, SOON).await.unwrap();
+    }
+    assert_eq!(etcd.get(format!("/{uid}/registry/a"), None).await.unwrap().count(), 1);
+    assert!(etcd.user_get(uid.as_str()).await.is_ok());
+
+    create_data_store(&first, "empty", stage.etcd.data_store_spec().unwrap()).await;
+    data_store_is_ready(&first, "empty").await;
+    let before = first.deployment().await.metadata.generation;
+    first.patch::<TenantControlPlane>("first", json!({"spec": {"dataStore": "empty"}})).await;
+    says(&first, conditions::STALLED, "Unsupported", &["spec.dataStore", "\"default\"", "set it back"]).await;
+    assert_eq!(first.deployment().await.metadata.generation, before);
+    first.patch::<TenantControlPlane>("first", json!({"spec": {"dataStore": "default"}})).await;
+    heals(&first).await;
+}
+
 fn base64(text: &str) -> String {
     let bytes = serde_json::to_value(k8s_openapi::ByteString(text.as_bytes().to_vec())).unwrap();
     bytes.as_str().unwrap().to_owned()
@@ -250,7 +302,8 @@ async fn a_secret_that_a_data_store_refers_to_is_waited_for_and_followed() {
         serde_json::from_value(json!({"metadata": {"name": "authority"}, "data": {"key": key}})).unwrap()
     };
     subject.api::<Secret>().create(&PostParams::default(), &secret(&json!("Z2FyYmFnZQ=="))).await.unwrap();
-    data_store_says(&subject, "refers", "TLSConfigurationValidationFailed", &["spec.tlsConfig.certificateAuthority:"]).await;
+    data_store_says(&subject, "refers", "TLSConfigurationValidationFailed", &["spec.tlsConfig.certificateAuthority:"])
+        .await;
     subject.patch::<Secret>("authority", json!({"data": {"key": key["content"]}})).await;
     data_store_is_ready(&subject, "refers").await;
     heals(&subject).await;
@@ -290,7 +343,8 @@ async fn objects_that_make_no_sense_neither_stall_a_watch_nor_disturb_others() {
         heals(&subject).await;
     }
     // The API server takes no status for an object that breaks its rules, so an Event alone tells.
-    let told = |name: &str| Subject { client: good.client.clone(), namespace: namespace.clone(), name: name.to_owned() };
+    let told =
+        |name: &str| Subject { client: good.client.clone(), namespace: namespace.clone(), name: name.to_owned() };
     for (name, reason, words) in [("a1", "InvalidSpec", "cannot be read"), ("a2", "InvalidSpec", "spec.controlPlane")] {
         let events = told(name).told(reason).await;
         assert!(events.len() == 1 && events[0].contains(words), "{events:?}");

@@ -3,6 +3,15 @@
 //!
 //! `KAMAJI_TEST_SEED` repeats a run's choices; each run prints its own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test ends by panicking, and acts as a user of the API"
+)]
+
 mod support;
 
 use std::{
@@ -48,8 +57,8 @@ fn lives(random: &mut StdRng) -> Vec<Life> {
     let one = |index: usize| {
         let create = random.random_range(0..KILLS / 3);
         let changes = (0..index % 3).map(|_| random.random_range(create + 5..KILLS - 10)).collect();
-        let delete = (index % 3 == 0).then(|| random.random_range(create + 3..KILLS - 10));
-        Life { name: format!("tenant-{index}"), create, changes, delete, again: index % 6 == 0 }
+        let delete = index.is_multiple_of(3).then(|| random.random_range(create + 3..KILLS - 10));
+        Life { name: format!("tenant-{index}"), create, changes, delete, again: index.is_multiple_of(6) }
     };
     (0..TENANTS).map(one).collect()
 }
@@ -61,10 +70,13 @@ struct Driver {
     /// Tenants that wait for their name to be free.
     waiting: BTreeSet<String>,
     changed: BTreeSet<String>,
+    /// Tenants that have written nothing yet, by name: their UID.
+    silent: BTreeMap<String, String>,
 }
 
 impl Driver {
     async fn step(&mut self, kill: usize, lives: &[Life], random: &mut StdRng) {
+        self.write().await;
         for life in lives {
             if life.create == kill || self.waiting.contains(&life.name) {
                 self.create(&life.name).await;
@@ -73,10 +85,22 @@ impl Driver {
                 self.change(&life.name, random.random_range(0..3)).await;
             }
             if life.delete == Some(kill) {
+                self.silent.remove(&life.name);
                 self.tenants.delete(&life.name, &DeleteParams::default()).await.unwrap();
                 if life.again {
                     self.waiting.insert(life.name.clone());
                 }
+            }
+        }
+    }
+
+    /// What API servers would, once they may.
+    async fn write(&mut self) {
+        let users = self.etcd.user_list().await.unwrap();
+        let able = self.silent.extract_if(.., |_, uid| users.users().contains(uid)).collect::<Vec<_>>();
+        for (_, uid) in able {
+            for key in ["a", "b/c"] {
+                self.etcd.put(format!("/{uid}/{key}"), "value", None).await.unwrap();
             }
         }
     }
@@ -87,11 +111,7 @@ impl Driver {
             Ok(created) => {
                 self.waiting.remove(name);
                 self.changed.remove(name);
-                // As if its API server had written: to be erased with the tenant.
-                let uid = created.uid().unwrap();
-                for key in ["a", "b/c"] {
-                    self.etcd.put(format!("/{uid}/{key}"), "value", None).await.unwrap();
-                }
+                self.silent.insert(name.to_owned(), created.uid().unwrap());
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 self.waiting.insert(name.to_owned());
@@ -160,13 +180,14 @@ async fn two_hundred_kills_change_no_key_and_leave_nothing_behind() {
     let namespace = server.namespace().await.unwrap();
     let etcd = data_store(&client, "default").await;
     let witness = Witness::start(&client, &namespace);
-    let mut operator = Operator::start(server, &["--zap-log-level=error"]).await;
+    let mut operator = Operator::start(server, &["--zap-log-level=error"]);
     let mut driver = Driver {
         tenants: Api::namespaced(client.clone(), &namespace),
         etcd: etcd.client().await.unwrap(),
         namespace: namespace.clone(),
         waiting: BTreeSet::new(),
         changed: BTreeSet::new(),
+        silent: BTreeMap::new(),
     };
     let lives = lives(&mut random);
 
@@ -197,16 +218,23 @@ async fn two_hundred_kills_change_no_key_and_leave_nothing_behind() {
         let tenant = tenant.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{}", operator.log()));
         alive.insert(tenant.uid().unwrap());
     }
+    driver.write().await;
     let all_of = |each: usize| alive.iter().map(|uid| (uid.clone(), each)).collect::<BTreeMap<_, _>>();
     let wanted = [all_of(11), all_of(1), all_of(1), all_of(1)];
     let deadline = Instant::now() + SOON;
-    while counts(&client, &namespace).await != wanted || census(&mut driver.etcd).await != [(); 3].map(|()| alive.clone()) {
+    while counts(&client, &namespace).await != wanted
+        || census(&mut driver.etcd).await != [(); 3].map(|()| alive.clone())
+    {
         if Instant::now() > deadline {
             let [objects, stored] = [&counts(&client, &namespace).await, &wanted].map(|all| format!("{all:?}"));
             assert_eq!(objects, stored, "objects by owner, seed {seed}");
             for (what, left) in ["users", "roles", "keys"].into_iter().zip(census(&mut driver.etcd).await) {
-                let (lost, leaked): (Vec<_>, Vec<_>) = alive.symmetric_difference(&left).partition(|uid| alive.contains(*uid));
-                assert!(lost.is_empty() && leaked.is_empty(), "{what} in etcd: {lost:?} are missing, {leaked:?} leaked, seed {seed}");
+                let (lost, leaked): (Vec<_>, Vec<_>) =
+                    alive.symmetric_difference(&left).partition(|uid| alive.contains(*uid));
+                assert!(
+                    lost.is_empty() && leaked.is_empty(),
+                    "{what} in etcd: {lost:?} are missing, {leaked:?} leaked, seed {seed}"
+                );
             }
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -220,7 +248,12 @@ async fn two_hundred_kills_change_no_key_and_leave_nothing_behind() {
     assert_eq!(witness.unexplained().await, BTreeMap::new(), "seed {seed}\n{}", operator.log());
     for deployment in Api::<Deployment>::namespaced(client, &namespace).list(&ListParams::default()).await.unwrap() {
         if !driver.changed.contains(&deployment.name_any()) {
-            assert_eq!(deployment.metadata.generation, Some(1), "a kill rolls no pods: {}, seed {seed}", deployment.name_any());
+            assert_eq!(
+                deployment.metadata.generation,
+                Some(1),
+                "a kill rolls no pods: {}, seed {seed}",
+                deployment.name_any()
+            );
         }
     }
 }

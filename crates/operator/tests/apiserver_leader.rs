@@ -1,5 +1,13 @@
 //! Leader election against a real API server.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test ends by panicking, and acts as a user of the API"
+)]
 #![cfg(test)]
 
 use std::sync::Arc;

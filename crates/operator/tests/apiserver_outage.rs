@@ -1,6 +1,15 @@
 //! The management API server, a datastore or the leading replica goes away: only what depends on it waits, says so, and
 //! goes on by itself.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test ends by panicking, and acts as a user of the API"
+)]
+
 mod support;
 
 use std::time::{Duration, Instant};
@@ -100,7 +109,7 @@ async fn an_api_server_out_of_reach_makes_the_operator_unready_until_it_is_back(
     let mut stage = stage;
     let server = stage.cluster.api_server();
     let proxy = FaultProxy::start(([127, 0, 0, 1], server.port()).into()).await.unwrap();
-    stage.operator = Operator::start_through(server, proxy.address().port(), &[]).await;
+    stage.operator = Operator::start_through(server, proxy.address().port(), &[]);
     let subject = stage.tenant("reached").await;
     eventually("/readyz is 200", SOON, async || stage.operator.readyz().await == Some(200)).await;
 
@@ -114,9 +123,8 @@ async fn an_api_server_out_of_reach_makes_the_operator_unready_until_it_is_back(
     phase(&asked.client, &asked.namespace, "asked", "Ready").await;
 
     proxy.set(Mode::Refuse).await.unwrap();
-    let after = eventually("/readyz is 503", Duration::from_secs(90), async || {
-        stage.operator.readyz().await == Some(503)
-    });
+    let after =
+        eventually("/readyz is 503", Duration::from_secs(90), async || stage.operator.readyz().await == Some(503));
     let after = after.await;
     subject.api::<ConfigMap>().delete("reached-kubeadmconfig", &DeleteParams::default()).await.unwrap();
     proxy.set(Mode::Pass).await.unwrap();
@@ -166,7 +174,9 @@ async fn a_datastore_that_hangs_holds_up_its_own_tenants_only() {
     let labelled = |found: &Secret| found.metadata.labels == secrets["here-api-server-certificate"].metadata.labels;
     here.back("here-api-server-certificate", labelled).await;
     assert!(leaving.api::<TenantControlPlane>().get_opt("leaving").await.unwrap().is_some());
-    println!("latency of a tenant elsewhere: {usual:?} before, {meanwhile:?} meanwhile, {after_restart:?} after a restart");
+    println!(
+        "latency of a tenant elsewhere: {usual:?} before, {meanwhile:?} meanwhile, {after_restart:?} after a restart"
+    );
     let limit = usual * 4 + Duration::from_millis(200);
     assert!(meanwhile < limit && after_restart < limit, "{usual:?}, {meanwhile:?}, {after_restart:?}");
 
@@ -188,10 +198,13 @@ async fn a_datastore_that_hangs_holds_up_its_own_tenants_only() {
 
 /// Waits until the DataStore is ready or not; gives what it says.
 async fn data_store_says(client: &Client, name: &str, ready: bool) -> String {
-    let as_wanted = move |data_store: &DataStore| data_store.status.as_ref().is_some_and(|status| status.ready == ready);
+    let as_wanted =
+        move |data_store: &DataStore| data_store.status.as_ref().is_some_and(|status| status.ready == ready);
     let found = wait_for(&Api::<DataStore>::all(client.clone()), name, SOON, as_wanted).await.unwrap();
     let all = found.status.unwrap().conditions.unwrap_or_default();
-    conditions::find(&all, "kamaji.clastix.io/DataStoreValidation").map(|found| found.message.clone()).unwrap_or_default()
+    conditions::find(&all, "kamaji.clastix.io/DataStoreValidation")
+        .map(|found| found.message.clone())
+        .unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,9 +213,9 @@ async fn a_standby_is_ready_and_goes_on_when_the_leader_is_killed() {
     let subject = stage.tenant("led").await;
     stage.operator.kill();
     let server = stage.cluster.api_server();
-    let mut first = Operator::start_electing(server).await;
+    let mut first = Operator::start_electing(server);
     subject.delete::<ConfigMap>("led-kubeadmconfig").await;
-    let second = Operator::start_electing(server).await;
+    let second = Operator::start_electing(server);
     eventually("the standby is ready", SOON, async || second.readyz().await == Some(200)).await;
     // Longer than a queue may stand still, with work for whoever leads.
     let began = Instant::now();

@@ -369,7 +369,7 @@ async fn an_unchanged_specification_causes_no_write_whatever_it_says() {
     let client = server.client().unwrap();
     let namespace = server.namespace().await.unwrap();
     let _etcd = data_store(&client, "default").await;
-    let mut operator = Operator::start(&server, &["--zap-log-level=debug"]).await;
+    let mut operator = Operator::start(&server, &["--zap-log-level=debug"]);
     let specifications = specifications();
     let names: Vec<String> = (0..specifications.len()).map(|index| format!("t{index}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

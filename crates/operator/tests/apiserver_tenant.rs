@@ -1,5 +1,14 @@
 //! A tenant's life in the management cluster: real etcd, kube-apiserver and kube-controller-manager, simulated pods.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test ends by panicking, and acts as a user of the API"
+)]
+
 mod support;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -16,7 +25,7 @@ async fn a_tenant_on_etcd_becomes_ready_and_leaves_nothing_behind() {
     let client = server.client().unwrap();
     let namespace = server.namespace().await.unwrap();
     let etcd = data_store(&client, "default").await;
-    let operator = Operator::start(server, &[]).await;
+    let operator = Operator::start(server, &[]);
     create(&client, &tenant(&namespace, "one", "default", |_| {})).await;
     let began = std::time::Instant::now();
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
@@ -29,7 +38,7 @@ async fn a_tenant_on_etcd_becomes_ready_and_leaves_nothing_behind() {
     println!("ready after {:?}", began.elapsed());
     println!("{}", serde_json::to_string_pretty(&ready.status).unwrap());
     let api: Api<TenantControlPlane> = Api::namespaced(client.clone(), &namespace);
-    api.delete("one", &Default::default()).await.unwrap();
+    api.delete("one", &kube::api::DeleteParams::default()).await.unwrap();
     let gone = kamaji_testkit::wait::wait_for_deletion(&api, "one", None, SOON).await;
     println!("{}", operator.log());
     gone.unwrap();

@@ -7,7 +7,7 @@ use std::{
 };
 
 const FIRST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Failures in a row, by object.
 #[derive(Default)]
@@ -30,7 +30,6 @@ impl Backoff {
     }
 
     /// `wait`, less up to a fifth of it.
-    #[expect(clippy::unused_self, reason = "reads better beside next")]
     pub fn spread(&self, wait: Duration) -> Duration {
         wait.mul_f64(1.0 - 0.2 * rand::random::<f64>())
     }

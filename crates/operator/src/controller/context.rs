@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kamaji_api::contract;
 use kamaji_apply::{Applier, Event, EventType};
-use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 
 use crate::process::Process;

@@ -84,8 +84,7 @@ impl FleetSnapshot for Fleet {
         let counts = self.certificates();
         for tenant in self.stores.tenants.store.state() {
             let status = tenant.status.clone().unwrap_or_default();
-            let (x509, kubeconfig) =
-                tenant.uid().and_then(|uid| counts.get(&uid).copied()).unwrap_or_default();
+            let (x509, kubeconfig) = tenant.uid().and_then(|uid| counts.get(&uid).copied()).unwrap_or_default();
             let address = status.control_plane_endpoint.map(|endpoint| format!("https://{endpoint}"));
             let gateway = tenant.spec.control_plane.gateway.is_some();
             visit(&TenantSample {

@@ -39,7 +39,9 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
         move || applier.writes()
     });
     let (stores, mut watches) = Stores::watch(&process, &wake, &keyring);
-    process.metrics.publish(Arc::new(fleet::Fleet::new(stores.clone(), process.options.certificate_expiration_deadline)));
+    process
+        .metrics
+        .publish(Arc::new(fleet::Fleet::new(stores.clone(), process.options.certificate_expiration_deadline)));
     let tenant_shared =
         tenant_control_plane::Shared::new(context.clone(), stores.clone(), keyring, Arc::clone(&pool), &wake);
     let data_store_shared = data_store::Shared::new(context.clone(), stores, pool, &wake);
@@ -52,4 +54,3 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     }
     Ok(())
 }
-

@@ -142,7 +142,15 @@ impl Stores {
 pub fn data_store_names(tenant: &TenantControlPlane) -> BTreeSet<String> {
     let reported = tenant.status.as_ref().and_then(|status| status.storage.data_store_name.clone());
     let overrides = tenant.spec.data_store_overrides.iter().flatten().filter_map(|entry| entry.data_store.clone());
-    tenant.spec.data_store.clone().into_iter().chain(reported).chain(overrides).filter(|name| !name.is_empty()).collect()
+    tenant
+        .spec
+        .data_store
+        .clone()
+        .into_iter()
+        .chain(reported)
+        .chain(overrides)
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 /// `namespace/name`, as progress and logs have it.

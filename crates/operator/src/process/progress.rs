@@ -21,7 +21,7 @@ pub const WATCH_LIMIT: Duration = Duration::from_mins(1);
 
 /// A broken watch is tried again, and fails again, within this time. One that has been silent for longer works: a watch
 /// that has nothing to tell does not say that it is back.
-pub const WATCH_SILENCE: Duration = Duration::from_secs(20);
+pub const WATCH_SILENCE: Duration = Duration::from_secs(15);
 
 /// Shared by all controllers; clones are cheap.
 #[derive(Clone, Debug, Default)]

@@ -21,7 +21,7 @@ use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
 
 /// Long enough for a slow machine, short enough to notice a stall.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_mins(1);
 
 /// A running `kamaji manager`; ended on drop.
 pub struct Operator {
@@ -33,17 +33,17 @@ pub struct Operator {
 
 impl Operator {
     /// Starts it against `server`, with the given extra flags.
-    pub async fn start(server: &ApiServer, extra: &[&str]) -> Self {
-        Self::start_through(server, server.port(), extra).await
+    pub fn start(server: &ApiServer, extra: &[&str]) -> Self {
+        Self::start_through(server, server.port(), extra)
     }
 
     /// As [`Operator::start`], as one of several replicas.
-    pub async fn start_electing(server: &ApiServer) -> Self {
+    pub fn start_electing(server: &ApiServer) -> Self {
         Self::launch(server, server.port(), &["--leader-elect"])
     }
 
     /// As [`Operator::start`], reaching the server by this port of 127.0.0.1, for example a proxy's.
-    pub async fn start_through(server: &ApiServer, port: u16, extra: &[&str]) -> Self {
+    pub fn start_through(server: &ApiServer, port: u16, extra: &[&str]) -> Self {
         Self::launch(server, port, &[&["--leader-elect=false"], extra].concat())
     }
 

@@ -38,8 +38,8 @@ impl Stage {
     pub async fn start() -> Self {
         let cluster = Cluster::start(&kamaji_api::crd::all().unwrap()).await.unwrap();
         let etcd = data_store(&cluster.api_server().client().unwrap(), "default").await;
-        let operator = Operator::start(cluster.api_server(), &[]).await;
-        Self { cluster, operator, etcd }
+        let operator = Operator::start(cluster.api_server(), &[]);
+        Self { operator, cluster, etcd }
     }
 
     /// For tests that leave the operator alone.

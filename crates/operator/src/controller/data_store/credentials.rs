@@ -148,15 +148,19 @@ async fn bytes(client: &Client, reference: &ContentRef, field: &str) -> Result<V
     }
     let secret = reference.secret_reference.as_ref().filter(|secret| secret.name.is_some());
     let Some(secret) = secret else {
-        return Err(Error::Absent { field: field.to_owned(), hint: "give content, or a secretReference with its name, namespace and keyPath" });
+        return Err(Error::Absent {
+            field: field.to_owned(),
+            hint: "give content, or a secretReference with its name, namespace and keyPath",
+        });
     };
     let (name, namespace) = (secret.name.clone().unwrap_or_default(), secret.namespace.clone().unwrap_or_default());
     let full = format!("{namespace}/{name}");
     let api: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-    let found = api
-        .get_opt(&name)
-        .await
-        .map_err(|source| Error::Read { field: field.to_owned(), secret: full.clone(), source: Box::new(source) })?;
+    let found = api.get_opt(&name).await.map_err(|source| Error::Read {
+        field: field.to_owned(),
+        secret: full.clone(),
+        source: Box::new(source),
+    })?;
     found
         .and_then(|found| found.data.and_then(|mut data| data.remove(&secret.key_path)))
         .map(|value| value.0)

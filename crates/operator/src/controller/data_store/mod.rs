@@ -10,8 +10,9 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kamaji_api::{
-    DataStore, DataStoreStatus, contract,
+    DataStore, DataStoreStatus,
     conditions::{self, ConditionStatus},
+    contract,
 };
 use kamaji_apply::EventType;
 use kamaji_pki::Authority;
@@ -57,12 +58,7 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing is open yet.
-    pub fn new(
-        context: Context,
-        stores: Stores,
-        pool: Arc<Pool>,
-        wake: &super::stores::Wake,
-    ) -> Self {
+    pub fn new(context: Context, stores: Stores, pool: Arc<Pool>, wake: &super::stores::Wake) -> Self {
         let secrets = SecretWatch::new(context.process.client.clone(), wake.data_stores.clone());
         Self { context, stores, pool, secrets, backoff: Backoff::default(), tenants: wake.tenants.clone() }
     }
@@ -74,12 +70,12 @@ pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<DataStor
     let queue = UnboundedReceiverStream::new(wake).map(Ok::<_, std::convert::Infallible>);
     let reconcile = |data_store: Arc<DataStore>, shared: Arc<Shared>| {
         let span = tracing::info_span!("datastore", data_store = data_store.name_any());
-        Box::pin(async move { Ok::<_, std::convert::Infallible>(reconcile(data_store, &shared).await) }.instrument(span))
+        Box::pin(
+            async move { Ok::<_, std::convert::Infallible>(reconcile(data_store, &shared).await) }.instrument(span),
+        )
     };
     let never = |_: Arc<DataStore>, error: &std::convert::Infallible, _: Arc<Shared>| match *error {};
-    applier(reconcile, never, shared, store, queue, Config::default())
-        .for_each(|_| std::future::ready(()))
-        .await;
+    applier(reconcile, never, shared, store, queue, Config::default()).for_each(|_| std::future::ready(())).await;
 }
 
 async fn reconcile(data_store: Arc<DataStore>, shared: &Shared) -> Action {
@@ -203,11 +199,7 @@ async fn hold(data_store: &DataStore, shared: &Shared) -> Result<(), kamaji_appl
 }
 
 /// Lets a DataStore go that no tenant uses.
-async fn release(
-    data_store: &DataStore,
-    shared: &Shared,
-    used_by: Vec<String>,
-) -> Result<Action, kamaji_apply::Error> {
+async fn release(data_store: &DataStore, shared: &Shared, used_by: Vec<String>) -> Result<Action, kamaji_apply::Error> {
     let finalizer = contract::finalizers::DATASTORE_IN_USE;
     if !used_by.is_empty() {
         let sentence = format!("still used by {}; delete or move these tenants first", used_by.join(", "));
@@ -216,7 +208,10 @@ async fn release(
         let now = Time(Timestamp::now());
         let generation = data_store.metadata.generation;
         let unmet = ConditionStatus::False;
-        conditions::set(&mut all, conditions::condition(DELETION, unmet, "DataStoreStillUsed", &sentence, generation, &now));
+        conditions::set(
+            &mut all,
+            conditions::condition(DELETION, unmet, "DataStoreStillUsed", &sentence, generation, &now),
+        );
         status.conditions = Some(all);
         status.used_by = Some(used_by);
         save(data_store, shared, status).await?;

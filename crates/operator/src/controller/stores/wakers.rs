@@ -58,7 +58,9 @@ impl Tenants {
                 let there = self.stores.tenants.store.state();
                 let keys: BTreeSet<String> = there.iter().map(|tenant| object_key(tenant.as_ref())).collect();
                 let gone: Vec<String> = self.known.keys().filter(|key| !keys.contains(*key)).cloned().collect();
-                gone.iter().for_each(|key| self.forget(key));
+                for key in &*gone {
+                    self.forget(key);
+                }
                 for tenant in &there {
                     self.learn(tenant);
                     self.wake(tenant);
@@ -138,7 +140,9 @@ impl DataStores {
                 let there = self.stores.data_stores.store.state();
                 let names: BTreeSet<String> = there.iter().map(|data_store| data_store.name_any()).collect();
                 let gone: Vec<String> = self.known.keys().filter(|name| !names.contains(*name)).cloned().collect();
-                gone.iter().for_each(|name| self.forget(name));
+                for name in &*gone {
+                    self.forget(name);
+                }
                 for data_store in &there {
                     let _ = self.wake.data_stores.send(ObjectRef::from_obj(data_store.as_ref()));
                     self.learn(data_store);
@@ -219,9 +223,9 @@ pub fn rescue(keyring: &Keyring, tenants: &Cache<TenantControlPlane>, secret: &S
     let name = secret.name_any();
     for owner in secret.owner_references() {
         // When the tenant itself goes, its Secrets are to go too.
-        let lives = tenants
-            .get(secret.namespace().as_deref(), &owner.name)
-            .is_some_and(|tenant| tenant.uid().as_ref() == Some(&owner.uid) && tenant.metadata.deletion_timestamp.is_none());
+        let lives = tenants.get(secret.namespace().as_deref(), &owner.name).is_some_and(|tenant| {
+            tenant.uid().as_ref() == Some(&owner.uid) && tenant.metadata.deletion_timestamp.is_none()
+        });
         let which = TenantSecret::ALL.into_iter().find(|which| which.name(&owner.name) == name);
         if let Some(which) = which.filter(|_| lives && owner.api_version == contract::API_VERSION) {
             keyring.rescue(&owner.uid, which, secret);

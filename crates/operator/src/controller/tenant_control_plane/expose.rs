@@ -6,7 +6,11 @@ use k8s_openapi::api::core::v1::Service;
 use kamaji_api::tenant_control_plane::ServiceType;
 use kamaji_plan::{control_plane::service, exposed::Exposed, resolve::Resolved};
 
-use super::{Shared, error::{Error, Halt}, observe::Observed};
+use super::{
+    Shared,
+    error::{Error, Halt},
+    observe::Observed,
+};
 
 /// Applies the Service. The address comes from the write's own answer, so that one pass goes all the way.
 ///

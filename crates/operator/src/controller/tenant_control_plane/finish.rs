@@ -10,20 +10,16 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kamaji_api::{TenantControlPlane, contract};
 use kamaji_datastore::Tenant;
 use kamaji_plan::{control_plane::names::TenantSecret, issuance::datastore::recorded_identity, resolve::StoreIdentity};
-use kube::{
-    Api, ResourceExt,
-    api::ListParams,
-    runtime::reflector::ObjectRef,
-};
+use kube::{Api, ResourceExt, api::ListParams, runtime::reflector::ObjectRef};
 
 use super::{
-    Shared,
+    Shared, claim,
     error::{Error, Halt},
     observe, secrets,
 };
 
 /// How long pods may take to end before access is revoked under them.
-const DRAIN: Duration = Duration::from_secs(120);
+const DRAIN: Duration = Duration::from_mins(2);
 
 /// Whether the tenant is certain to exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +41,12 @@ pub async fn hold(shared: &Shared, tenant: &TenantControlPlane) -> Result<Held, 
     }
     let mut finalizers = tenant.finalizers().to_vec();
     finalizers.push(finalizer.to_owned());
-    let held = shared.context.applier.set_finalizers(tenant, finalizers).await.map_err(|source| write_failed(tenant, source))?;
+    let held = shared
+        .context
+        .applier
+        .set_finalizers(tenant, finalizers)
+        .await
+        .map_err(|source| write_failed(tenant, source))?;
     shared.stores.tenants.recent.wrote(&held);
     Ok(Held::Now)
 }
@@ -61,8 +62,10 @@ pub async fn finish(shared: &Shared, tenant: &Arc<TenantControlPlane>) -> Result
     }
     drain(shared, tenant).await?;
     let config = config(shared, tenant).await?;
-    if let Some(identity) = identity(tenant, config.as_deref()) {
-        let name = store_name(shared, tenant);
+    let name = store_name(shared, tenant);
+    // What is another tenant's stays.
+    let own = |identity: &StoreIdentity| claim::taken(shared, tenant, &name, identity).is_none();
+    if let Some(identity) = identity(tenant, config.as_deref()).filter(own) {
         let opened = shared.pool.get(&name).ok_or_else(|| no_store(shared, tenant, &name))?;
         let failed = |source| Error::Store { name: name.clone(), source };
         let place = Tenant { schema: identity.schema, user: identity.user, password: None };
@@ -109,9 +112,7 @@ async fn drain(shared: &Shared, tenant: &TenantControlPlane) -> Result<(), Halt>
         .items
         .len();
     let began = tenant.metadata.deletion_timestamp.as_ref().map(|time| time.0);
-    let overdue = began.is_some_and(|began| {
-        Timestamp::now().duration_since(began).unsigned_abs() > DRAIN
-    });
+    let overdue = began.is_some_and(|began| Timestamp::now().duration_since(began).unsigned_abs() > DRAIN);
     if left == 0 {
         return Ok(());
     }
@@ -125,7 +126,8 @@ async fn drain(shared: &Shared, tenant: &TenantControlPlane) -> Result<(), Halt>
 /// The Secret with the datastore configuration, which is the last to go. Looked for past the watch store: without it
 /// nothing would be taken back.
 async fn config(shared: &Shared, tenant: &TenantControlPlane) -> Result<Option<Arc<Secret>>, Halt> {
-    let (name, namespace) = (TenantSecret::DatastoreConfig.name(&tenant.name_any()), tenant.namespace().unwrap_or_default());
+    let (name, namespace) =
+        (TenantSecret::DatastoreConfig.name(&tenant.name_any()), tenant.namespace().unwrap_or_default());
     let known = shared.stores.secrets.get(Some(&namespace), &name);
     let found = if known.is_some() {
         known

@@ -62,12 +62,11 @@ pub async fn issue(
         Some(write(shared, resolved, observed, request, signers, moment))
     }));
     let beyond_repair: BTreeSet<TenantSecret> = requests.iter().map(|request| request.secret).collect();
-    let restored = try_join_all(lost.iter().filter(|(which, _)| !beyond_repair.contains(which)).map(
-        async |(which, last)| {
+    let restored =
+        try_join_all(lost.iter().filter(|(which, _)| !beyond_repair.contains(which)).map(async |(which, last)| {
             let live = observed.secrets.get(which);
             Ok::<_, Halt>((*which, secrets::restore(shared, resolved, *which, last, live, moment).await?))
-        },
-    ));
+        }));
     let (issued, restored) = futures::try_join!(issued, restored)?;
     let mut good: BTreeMap<TenantSecret, Good> = roots.secrets.clone();
     good.extend(SIGNED.into_iter().filter_map(|which| Some((which, Arc::clone(observed.secrets.get(&which)?)))));
@@ -143,16 +142,17 @@ pub struct Roots {
 
 impl Roots {
     fn secret(&self, which: TenantSecret) -> Result<&Secret, Halt> {
-        self.secrets.get(&which).map(Arc::as_ref).ok_or_else(|| {
-            Halt::poll("KeyMissing", format!("the Secret {} is not there", which.component()))
-        })
+        self.secrets
+            .get(&which)
+            .map(Arc::as_ref)
+            .ok_or_else(|| Halt::poll("KeyMissing", format!("the Secret {} is not there", which.component())))
     }
 
     fn certificate(&self, which: TenantSecret) -> Result<(Certificate, &[u8]), Halt> {
         let (key, _) = authorities::pair_keys(which);
         let pem = issuance::value(self.secret(which)?, key);
-        let certificate = Certificate::from_pem(pem)
-            .map_err(|source| Error::Mint { what: which.component().to_owned(), source })?;
+        let certificate =
+            Certificate::from_pem(pem).map_err(|source| Error::Mint { what: which.component().to_owned(), source })?;
         Ok((certificate, pem))
     }
 
@@ -184,7 +184,9 @@ pub async fn roots(
     let secrets: BTreeMap<TenantSecret, Good> = made.into_iter().collect();
     let algorithm = secrets
         .get(&TenantSecret::Ca)
-        .and_then(|ca| kamaji_pki::PrivateKey::from_pem(issuance::value(ca, authorities::pair_keys(TenantSecret::Ca).1)).ok())
+        .and_then(|ca| {
+            kamaji_pki::PrivateKey::from_pem(issuance::value(ca, authorities::pair_keys(TenantSecret::Ca).1)).ok()
+        })
         .map_or(authorities::DEFAULT_ALGORITHM, |key| key.algorithm());
     Ok(Roots { algorithm, secrets })
 }

@@ -3,6 +3,7 @@
 //! [`steps`] reads like the list of a pass: observe, resolve, expose, issue and store side by side, plan, apply; then
 //! the status says how it went.
 
+mod claim;
 pub mod error;
 mod expose;
 mod finish;
@@ -22,12 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
 use kamaji_api::{DataStore, TenantControlPlane, contract};
 use kamaji_plan::{
-    control_plane,
-    exposed::Exposed,
-    issuance::Moment,
-    issued::Issued,
-    resolve::Resolved,
-    status::conditions::Trouble,
+    control_plane, exposed::Exposed, issuance::Moment, issued::Issued, resolve::Resolved, status::conditions::Trouble,
     stored::Stored,
 };
 use kube::{
@@ -47,7 +43,12 @@ use self::{
     report::Unwritten,
     revision::Revisions,
 };
-use super::{context::Context, data_store::pool::Pool, keyring::Keyring, stores::{Stores, Wake, object_key}};
+use super::{
+    context::Context,
+    data_store::pool::Pool,
+    keyring::Keyring,
+    stores::{Stores, Wake, object_key},
+};
 
 /// Name of the controller in progress reports and metrics.
 pub const CONTROLLER: &str = "tenantcontrolplane";
@@ -138,16 +139,13 @@ async fn reconcile(tenant: Arc<TenantControlPlane>, shared: &Shared) -> Action {
     let deadline = process.options.reconcile_timeout;
     let busy = process.progress.started(CONTROLLER, object_key(tenant.as_ref()), deadline);
     let began = std::time::Instant::now();
-    let (action, result) = match tokio::time::timeout(deadline, pass(&tenant, shared)).await {
-        Ok(ended) => {
-            drop(busy);
-            ended
-        }
-        Err(_) => {
-            busy.cut();
-            tracing::warn!(seconds = deadline.as_secs(), "the pass took longer than its deadline and was cut");
-            (Action::requeue(shared.backoff.next(&tenant.uid().unwrap_or_default())), "deadline")
-        }
+    let (action, result) = if let Ok(ended) = tokio::time::timeout(deadline, pass(&tenant, shared)).await {
+        drop(busy);
+        ended
+    } else {
+        busy.cut();
+        tracing::warn!(seconds = deadline.as_secs(), "the pass took longer than its deadline and was cut");
+        (Action::requeue(shared.backoff.next(&tenant.uid().unwrap_or_default())), "deadline")
     };
     process.metrics.reconcile_ended(CONTROLLER, result, began.elapsed());
     action
@@ -206,6 +204,7 @@ async fn steps(
     findings.deployment = observed.deployment.as_deref().cloned();
     findings.service = observed.service.as_deref().cloned();
     let resolved = findings.resolved.insert(observed.resolve(shared, tenant)?).clone();
+    claim::check(shared, &resolved, &observed)?;
     let held = finish::hold(shared, tenant).await?;
     secrets::let_go(shared, &observed.going).await?;
 

@@ -94,7 +94,8 @@ pub async fn deployment(shared: &Shared, tenant: &TenantControlPlane) -> Result<
     } else {
         let api: Api<Deployment> = Api::namespaced(shared.context.process.client.clone(), &namespace);
         let live = api.get_opt(&name).await;
-        live.map_err(|source| Error::Read { what: format!("Deployment {name}"), source: Box::new(source) })?.map(Arc::new)
+        live.map_err(|source| Error::Read { what: format!("Deployment {name}"), source: Box::new(source) })?
+            .map(Arc::new)
     };
     found.as_deref().map_or(Ok(()), |found| not_of_a_namesake(tenant, found))?;
     Ok(found)

@@ -15,7 +15,10 @@ use kamaji_plan::status::{
 };
 use kube::runtime::controller::Action;
 
-use super::{Findings, Shared, category, error::{Error, Halt}};
+use super::{
+    Findings, Shared, category,
+    error::{Error, Halt},
+};
 
 /// How soon something without a watch is looked at again.
 const POLL: Duration = Duration::from_millis(500);

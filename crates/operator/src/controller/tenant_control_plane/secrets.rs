@@ -231,9 +231,9 @@ async fn live_version(shared: &Shared, resolved: &Resolved, name: &str) -> Resul
 }
 
 async fn write(shared: &Shared, which: TenantSecret, desired: &Secret, existing: &Good) -> Result<Good, Halt> {
-    let applier = &shared.context.applier;
-    let applied = applier.apply(desired, Some(existing.as_ref())).await.map_err(|source| failed(desired, source))?;
-    Ok(own(which, Arc::new(shared.stores.secrets.applied(applied))))
+    let written = shared.context.applier.apply(desired, Some(existing.as_ref())).await;
+    let written = written.map_err(|source| failed(desired, source))?;
+    Ok(own(which, Arc::new(shared.stores.secrets.applied(written))))
 }
 
 fn keep_rotation_mark(desired: &mut Secret, live: &Secret) {

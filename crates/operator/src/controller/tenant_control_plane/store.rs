@@ -55,7 +55,9 @@ pub async fn store(
     let algorithm = resolved.encryption_algorithm.unwrap_or(authorities::DEFAULT_ALGORITHM);
     let certificate = match &opened {
         Some(opened) => certificate(shared, resolved, observed, opened, algorithm, moment).await?,
-        None => observed.secrets.get(&TenantSecret::DatastoreCertificate).cloned().ok_or_else(|| not_ready(resolved))?,
+        None => {
+            observed.secrets.get(&TenantSecret::DatastoreCertificate).cloned().ok_or_else(|| not_ready(resolved))?
+        }
     };
     shared.keyring.keep(&resolved.uid, TenantSecret::DatastoreCertificate, &certificate);
     let runs = observed.deployment.is_some();
@@ -112,7 +114,8 @@ async fn config(
 ) -> Result<secrets::Good, Halt> {
     let which = TenantSecret::DatastoreConfig;
     let live = observed.secrets.get(&which);
-    let right = |config: &secrets::Good| datastore::recorded_identity(config).as_ref() == Some(&resolved.store.identity);
+    let right =
+        |config: &secrets::Good| datastore::recorded_identity(config).as_ref() == Some(&resolved.store.identity);
     let secret = match (secrets::lost(shared, &resolved.uid, which, live).filter(right), live) {
         (Some(last), live) => secrets::restore(shared, resolved, which, &last, live, moment).await?,
         (None, Some(live)) if right(live) => Arc::clone(live),
@@ -180,11 +183,11 @@ async fn grant(shared: &Shared, resolved: &Resolved, held: Held, opened: &Arc<Op
     let identity = &resolved.store.identity;
     let tenant = Tenant { schema: identity.schema.clone(), user: identity.user.clone(), password: None };
     let failed = |source| Error::Store { name: resolved.store.name.clone(), source };
-    if held == Held::Before && !opened.store.is_set_up(&tenant).await.map_err(failed)? {
-        still_there(shared, resolved).await?;
-    }
-    let changed = opened.store.ensure_tenant(&tenant).await.map_err(failed)?;
-    if changed.any() {
+    if held == Held::Now || !opened.store.is_set_up(&tenant).await.map_err(failed)? {
+        if held == Held::Before {
+            still_there(shared, resolved).await?;
+        }
+        let changed = opened.store.ensure_tenant(&tenant).await.map_err(failed)?;
         tracing::info!(data_store = resolved.store.name, %changed, "the tenant's rights were set up");
     }
     shared.granted.mark(&resolved.uid, opened);
@@ -194,10 +197,10 @@ async fn grant(shared: &Shared, resolved: &Resolved, held: Held, opened: &Arc<Op
 /// A watch may show a tenant that is gone, and nobody would take back what is set up for it then.
 async fn still_there(shared: &Shared, resolved: &Resolved) -> Result<(), Halt> {
     let api: Api<TenantControlPlane> = Api::namespaced(shared.context.process.client.clone(), &resolved.namespace);
-    let live = api
-        .get_metadata_opt(&resolved.name)
-        .await
-        .map_err(|source| Error::Read { what: format!("TenantControlPlane {}", resolved.name), source: Box::new(source) })?;
+    let live = api.get_metadata_opt(&resolved.name).await.map_err(|source| Error::Read {
+        what: format!("TenantControlPlane {}", resolved.name),
+        source: Box::new(source),
+    })?;
     let lives = live.is_some_and(|live| {
         live.metadata.uid.as_ref() == Some(&resolved.uid) && live.metadata.deletion_timestamp.is_none()
     });

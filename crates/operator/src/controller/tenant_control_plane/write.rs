@@ -10,12 +10,19 @@ use k8s_openapi::api::{
 use kamaji_api::contract;
 use kamaji_apply::prune_candidates;
 use kamaji_plan::{
-    control_plane::{Plan, names::{self, TenantSecret}},
+    control_plane::{
+        Plan,
+        names::{self, TenantSecret},
+    },
     resolve::Resolved,
 };
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
-use super::{Shared, error::{Error, Halt}, observe::Observed};
+use super::{
+    Shared,
+    error::{Error, Halt},
+    observe::Observed,
+};
 
 /// What was written.
 pub struct Written {
