@@ -28,7 +28,7 @@ use k8s_openapi::{
         core::v1::{ConfigMap, Secret, Service},
     },
 };
-use kamaji_api::{TenantControlPlane, conditions};
+use kamaji_api::{TenantControlPlane, conditions, contract};
 use kamaji_testkit::{cluster::Cluster, wait::wait_for};
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -65,6 +65,7 @@ fn lives(random: &mut StdRng) -> Vec<Life> {
 
 struct Driver {
     tenants: Api<TenantControlPlane>,
+    secrets: Api<Secret>,
     etcd: etcd_client::Client,
     namespace: String,
     /// Tenants that wait for their name to be free.
@@ -82,7 +83,7 @@ impl Driver {
                 self.create(&life.name).await;
             }
             if life.changes.contains(&kill) {
-                self.change(&life.name, random.random_range(0..3)).await;
+                self.change(&life.name, random.random_range(0..4)).await;
             }
             if life.delete == Some(kill) {
                 self.silent.remove(&life.name);
@@ -121,13 +122,25 @@ impl Driver {
     }
 
     async fn change(&mut self, name: &str, which: u32) {
+        self.changed.insert(name.to_owned());
+        if which == 3 {
+            return self.rotate(name).await;
+        }
         let change = match which {
             0 => json!({"controlPlane": {"deployment": {"replicas": 2}}}),
             1 => json!({"controlPlane": {"deployment": {"extraArgs": {"apiServer": ["--v=3"]}}}}),
             _ => json!({"networkProfile": {"certSANs": ["changed.example.com"]}}),
         };
-        self.changed.insert(name.to_owned());
         match self.tenants.patch(name, &PatchParams::default(), &Patch::Merge(json!({"spec": change}))).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn rotate(&self, name: &str) {
+        let patch = json!({"metadata": {"annotations": {contract::annotations::ROTATE: ""}}});
+        match self.secrets.patch(&format!("{name}-ca"), &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => panic!("{error}"),
@@ -183,6 +196,7 @@ async fn two_hundred_kills_change_no_key_and_leave_nothing_behind() {
     let mut operator = Operator::start(server, &["--zap-log-level=error"]);
     let mut driver = Driver {
         tenants: Api::namespaced(client.clone(), &namespace),
+        secrets: Api::namespaced(client.clone(), &namespace),
         etcd: etcd.client().await.unwrap(),
         namespace: namespace.clone(),
         waiting: BTreeSet::new(),

@@ -14,7 +14,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Secret},
+};
 use kamaji_api::{DataStore, TenantControlPlane, conditions};
 use kamaji_testkit::{
     fault_proxy::{FaultProxy, Mode},
@@ -75,8 +78,10 @@ async fn an_api_server_that_was_restarted_finds_the_operator_at_work_again() {
     api_server.restart().await.unwrap();
     let began = Instant::now();
     let created = stage.created("created", "default", |_| {}).await;
+    created.back::<Deployment>("created", |_| true).await;
+    let acted = began.elapsed();
     phase(&created.client, &created.namespace, "created", "Ready").await;
-    println!("a tenant created after the restart was Ready after {:?}", began.elapsed());
+    println!("after the restart: a Deployment after {acted:?}, its tenant Ready after {:?}", began.elapsed());
 
     // What changes while the operator sees nothing, and is told by no event: its watches are too old to go on.
     let operator = stage.operator.process.as_ref().unwrap();

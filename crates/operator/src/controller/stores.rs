@@ -182,12 +182,14 @@ where
     K: Send + 'static,
 {
     let watch = progress.watch(what);
+    let mut told = false;
     events
         .map(move |event| match event {
             // The store is as it was until the list is complete.
             Ok(Event::Init | Event::InitApply(_)) => {}
             Ok(event) => {
                 watch.ready();
+                told = false;
                 match event {
                     Event::Apply(object) => on_change(Seen::There(&object)),
                     Event::Delete(object) => on_change(Seen::Gone(&object)),
@@ -197,7 +199,10 @@ where
             Err(error @ store::Error::Malformed { .. }) => tracing::warn!(%error, "an object is left out"),
             Err(error) => {
                 watch.broken(&error);
-                tracing::warn!(%error, "a watch was interrupted");
+                // Once: it is tried every few seconds for as long as the API server is away.
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "a watch was interrupted");
+                }
             }
         })
         .boxed()

@@ -55,9 +55,7 @@ pub async fn store(
     let algorithm = resolved.encryption_algorithm.unwrap_or(authorities::DEFAULT_ALGORITHM);
     let certificate = match &opened {
         Some(opened) => certificate(shared, resolved, observed, opened, algorithm, moment).await?,
-        None => {
-            observed.secrets.get(&TenantSecret::DatastoreCertificate).cloned().ok_or_else(|| not_ready(resolved))?
-        }
+        None => known_certificate(shared, resolved, observed, moment).await?,
     };
     shared.keyring.keep(&resolved.uid, TenantSecret::DatastoreCertificate, &certificate);
     let runs = observed.deployment.is_some();
@@ -136,6 +134,22 @@ async fn config(
     Ok(secret)
 }
 
+/// The certificate that is there, while nobody can sign another.
+async fn known_certificate(
+    shared: &Shared,
+    resolved: &Resolved,
+    observed: &Observed,
+    moment: &Moment,
+) -> Result<secrets::Good, Halt> {
+    let which = TenantSecret::DatastoreCertificate;
+    let live = observed.secrets.get(&which);
+    match (secrets::lost(shared, &resolved.uid, which, live), live) {
+        (Some(last), live) => secrets::restore(shared, resolved, which, &last, live, moment).await,
+        (None, Some(live)) => secrets::mend_metadata(shared, resolved, which, Arc::clone(live)).await,
+        (None, None) => Err(not_ready(resolved)),
+    }
+}
+
 async fn certificate(
     shared: &Shared,
     resolved: &Resolved,
@@ -151,12 +165,7 @@ async fn certificate(
     let candidate = last.as_ref().or(live).map(Arc::as_ref);
     let user = &resolved.store.identity.user;
     let Some(request) = datastore::missing(user, &authority, algorithm, candidate, moment) else {
-        return match (last, live) {
-            (Some(last), live) => secrets::restore(shared, resolved, which, &last, live, moment).await,
-            (None, Some(live)) => secrets::mend_metadata(shared, resolved, which, Arc::clone(live)).await,
-            // Without any copy there is always a request.
-            (None, None) => Err(not_ready(resolved)),
-        };
+        return known_certificate(shared, resolved, observed, moment).await;
     };
     let name = which.name(&resolved.name);
     let made = mint::pair(&request.profile, &opened.authority, request.algorithm)
