@@ -231,8 +231,22 @@ async fn a_standby_is_ready_and_goes_on_when_the_leader_is_killed() {
         assert_eq!(second.readyz().await, Some(200), "after {:?}", began.elapsed());
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+    // What the standby saw come and go must not come back with it.
+    let gone = stage.created("gone", "default", |_| {}).await;
+    phase(&gone.client, &gone.namespace, "gone", "Ready").await;
+    gone.api::<TenantControlPlane>().delete("gone", &DeleteParams::default()).await.unwrap();
+    wait_for_deletion(&gone.api::<TenantControlPlane>(), "gone", None, SOON).await.unwrap();
+    eventually("the garbage collector took the rest", SOON, async || {
+        !gone.secrets().await.keys().any(|name| name.starts_with("gone-"))
+    })
+    .await;
+
     first.kill();
     let took = subject.delete::<ConfigMap>("led-kubeadmconfig").await;
+    let left: Vec<String> = gone.secrets().await.into_keys().filter(|name| name.starts_with("gone-")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    let users = stage.etcd.client().await.unwrap().user_list().await.unwrap();
+    assert_eq!(users.users().len(), 2, "root and the tenant that is alive: {:?}", users.users());
     println!("the standby acted after {took:?}");
     assert!(took < Duration::from_secs(15), "{took:?}");
     assert_eq!(second.readyz().await, Some(200));

@@ -83,7 +83,8 @@ async fn reconcile(data_store: Arc<DataStore>, shared: &Shared) -> Action {
     process.leadership.acquired().await;
     shared.stores.ready().await;
     let name = data_store.name_any();
-    let data_store = shared.stores.data_stores.get(None, &name).unwrap_or(data_store);
+    // Deleted since it was queued: on a standby that may be long ago.
+    let Some(data_store) = shared.stores.data_stores.get(None, &name) else { return Action::await_change() };
     let busy = process.progress.started(CONTROLLER, &name, DEADLINE);
     let began = std::time::Instant::now();
     let ended = tokio::time::timeout(DEADLINE, pass(&data_store, shared)).await;

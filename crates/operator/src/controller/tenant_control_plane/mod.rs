@@ -135,7 +135,10 @@ async fn reconcile(tenant: Arc<TenantControlPlane>, shared: &Shared) -> Action {
     let process = &shared.context.process;
     process.leadership.acquired().await;
     shared.stores.ready().await;
-    let tenant = shared.stores.tenants.get(tenant.namespace().as_deref(), &tenant.name_any()).unwrap_or(tenant);
+    // Deleted since it was queued: on a standby that may be long ago.
+    let Some(tenant) = shared.stores.tenants.get(tenant.namespace().as_deref(), &tenant.name_any()) else {
+        return Action::await_change();
+    };
     let deadline = process.options.reconcile_timeout;
     let busy = process.progress.started(CONTROLLER, object_key(tenant.as_ref()), deadline);
     let began = std::time::Instant::now();
