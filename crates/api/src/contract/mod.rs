@@ -21,3 +21,25 @@ pub const FIELD_MANAGER: &str = "kamaji";
 pub const LEASE_MANAGER: &str = "kamaji.clastix.io";
 /// Lease of the kubeconfig generator's leader election.
 pub const LEASE_KUBECONFIG_GENERATOR: &str = "kubeconfiggenerator.kamaji.clastix.io";
+
+/// Admission plugins where the specification lists none; the CRD's default.
+pub const DEFAULT_ADMISSION_PLUGINS: [&str; 18] = [
+    "CertificateApproval",
+    "CertificateSigning",
+    "CertificateSubjectRestriction",
+    "DefaultIngressClass",
+    "DefaultStorageClass",
+    "DefaultTolerationSeconds",
+    "LimitRanger",
+    "MutatingAdmissionWebhook",
+    "NamespaceLifecycle",
+    "NodeRestriction",
+    "PersistentVolumeClaimResize",
+    "Priority",
+    "ResourceQuota",
+    "RuntimeClass",
+    "ServiceAccount",
+    "StorageObjectInUseProtection",
+    "TaintNodesByCondition",
+    "ValidatingAdmissionWebhook",
+];

@@ -1,6 +1,7 @@
 //! The controllers, and what they share.
 
 pub mod backoff;
+mod cache;
 pub mod context;
 pub mod data_store;
 pub mod etcd_cluster;

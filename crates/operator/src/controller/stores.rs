@@ -10,52 +10,17 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Secret, Service},
 };
 use kamaji_api::{DataStore, TenantControlPlane, contract};
-use kamaji_apply::{Applied, Outcome, store};
+use kamaji_apply::store;
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
-    runtime::{
-        reflector::{ObjectRef, Store},
-        watcher::Event,
-    },
+    runtime::{reflector::ObjectRef, watcher::Event},
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{keyring::Keyring, recent::Recent};
+use super::{cache::Cache, keyring::Keyring};
 use crate::process::{Process, progress::Progress};
-
-/// One kind: what its watch has seen, and what this process wrote since.
-pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
-    /// What the watch has seen.
-    pub store: Store<K>,
-    /// What this process wrote.
-    pub recent: Recent<K>,
-}
-
-impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Cache<K> {
-    fn new(store: Store<K>) -> Arc<Self> {
-        Arc::new(Self { store, recent: Recent::default() })
-    }
-
-    /// The newest known state of an object.
-    pub fn get(&self, namespace: Option<&str>, name: &str) -> Option<Arc<K>> {
-        let key = ObjectRef::new(name);
-        let key = match namespace {
-            Some(namespace) => key.within(namespace),
-            None => key,
-        };
-        self.recent.newest(&self.store, &key)
-    }
-
-    /// Remembers what an apply left behind; gives the object as it is now.
-    pub fn applied(&self, applied: Applied<K>) -> K {
-        if applied.outcome != Outcome::Unchanged {
-            self.recent.wrote(&applied.object);
-        }
-        applied.object
-    }
-}
 
 /// Everything that controllers read.
 #[derive(Clone)]

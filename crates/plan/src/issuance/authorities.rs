@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::contract::keys;
 use kamaji_pki::{
-    Certificate, KeyAlgorithm, Profile, Usage,
+    KeyAlgorithm, Profile, Usage,
     check::{self, Expected},
 };
 
@@ -44,8 +44,7 @@ pub fn profile(secret: TenantSecret, now: Timestamp) -> Profile {
 
 /// What is wrong with a root that exists, as sentences; empty when it can be used.
 ///
-/// An authority near its end is no fault here: replacing it is the owner's decision, so it is reported by
-/// [`ends_soon`] and never acted on.
+/// An authority near its end is no fault here: replacing it is the owner's decision.
 pub fn faults(which: TenantSecret, secret: &Secret, moment: &Moment) -> Vec<String> {
     let violations = if which == TenantSecret::ServiceAccount {
         check::service_account_pair(value(secret, keys::SA_PUBLIC), value(secret, keys::SA_PRIVATE))
@@ -56,12 +55,4 @@ pub fn faults(which: TenantSecret, secret: &Secret, moment: &Moment) -> Vec<Stri
         check::pair(value(secret, certificate), value(secret, key), &expected, moment.now, no_margin)
     };
     violations.iter().map(ToString::to_string).collect()
-}
-
-/// Whether an authority ends within the renewal threshold.
-pub fn ends_soon(which: TenantSecret, secret: &Secret, moment: &Moment) -> Option<Timestamp> {
-    let (certificate, _) = pair_keys(which);
-    let not_after = Certificate::from_pem(value(secret, certificate)).ok()?.not_after();
-    let limit = moment.now.saturating_add(moment.renew_before).ok()?;
-    (not_after <= limit).then_some(not_after)
 }

@@ -9,7 +9,7 @@ use kamaji_api::{
 };
 
 use super::{
-    DEFAULT_KONNECTIVITY_PORT, DEFAULT_PORT, Konnectivity, Network, lists,
+    DEFAULT_PORT, Konnectivity, Network, lists,
     network::{Cidr, is_dns_label, is_dns_name},
 };
 use crate::{component, rejection::Rejection};
@@ -271,7 +271,7 @@ fn mount_paths(component: &str, mounts: Option<&[VolumeMount]>, taken: BTreeSet<
 pub fn konnectivity(spec: &TenantControlPlaneSpec) -> Result<Option<Konnectivity>, Rejection> {
     let Some(addon) = spec.addons.as_ref().and_then(|addons| addons.konnectivity.as_ref()) else { return Ok(None) };
     let server = addon.server.as_ref();
-    let port = server.map_or(DEFAULT_KONNECTIVITY_PORT, |server| server.port);
+    let port = server.map_or(component::konnectivity::DEFAULT_PORT, |server| server.port);
     if !u16::try_from(port).is_ok_and(|port| port != 0) {
         return Err(invalid(
             "spec.addons.konnectivity.server.port",

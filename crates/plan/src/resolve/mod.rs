@@ -23,35 +23,15 @@ use kamaji_api::{
 };
 use kamaji_pki::KeyAlgorithm;
 
+pub use kamaji_api::contract::DEFAULT_ADMISSION_PLUGINS;
+
 pub use self::store::{Store, StoreIdentity};
-use crate::{component::konnectivity, rejection::Rejection, template::TemplateRevision, version::Version};
+use crate::{rejection::Rejection, template::TemplateRevision, version::Version};
 
 /// Port of the API server where the specification has none (CRD default).
 pub const DEFAULT_PORT: u16 = 6443;
 /// Replicas where the specification has none (CRD default).
 pub const DEFAULT_REPLICAS: i32 = 2;
-
-/// Admission plugins where the specification lists none (CRD default).
-pub const DEFAULT_ADMISSION_PLUGINS: [&str; 18] = [
-    "CertificateApproval",
-    "CertificateSigning",
-    "CertificateSubjectRestriction",
-    "DefaultIngressClass",
-    "DefaultStorageClass",
-    "DefaultTolerationSeconds",
-    "LimitRanger",
-    "MutatingAdmissionWebhook",
-    "NamespaceLifecycle",
-    "NodeRestriction",
-    "PersistentVolumeClaimResize",
-    "Priority",
-    "ResourceQuota",
-    "RuntimeClass",
-    "ServiceAccount",
-    "StorageObjectInUseProtection",
-    "TaintNodesByCondition",
-    "ValidatingAdmissionWebhook",
-];
 
 /// What resolve looks at besides the tenant itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -292,6 +272,3 @@ fn encryption_algorithm(tenant: &TenantControlPlane, version: &Version) -> Resul
     }
     Ok(Some(algorithm))
 }
-
-/// The default port for konnectivity agents.
-pub const DEFAULT_KONNECTIVITY_PORT: i32 = konnectivity::DEFAULT_PORT;

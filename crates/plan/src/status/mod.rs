@@ -56,7 +56,7 @@ pub fn status(
     if let Some(resolved) = findings.resolved {
         status.storage.driver = Some(resolved.store.driver.clone());
         if let Some(stored) = findings.stored {
-            storage(&mut status, resolved, stored, findings.issued, &now);
+            storage(&mut status, resolved, stored, &now);
         }
         if let (Some(service), name) = (findings.service, &resolved.name) {
             status.kubernetes_resources.service = service_report(service, name, resolved);
@@ -86,13 +86,7 @@ pub fn status(
     status
 }
 
-fn storage(
-    status: &mut TenantControlPlaneStatus,
-    resolved: &Resolved,
-    stored: &Stored,
-    issued: Option<&Issued>,
-    now: &Time,
-) {
+fn storage(status: &mut TenantControlPlaneStatus, resolved: &Resolved, stored: &Stored, now: &Time) {
     let storage = &mut status.storage;
     storage.data_store_name = Some(resolved.store.name.clone());
     storage.config.secret_name = Some(TenantSecret::DatastoreConfig.name(&resolved.name));
@@ -110,7 +104,6 @@ fn storage(
     let name = TenantSecret::DatastoreCertificate.name(&resolved.name);
     let digest =
         SecretDigest { name, checksum: stored.certificate_checksum.clone(), hash: stored.certificate_checksum.clone() };
-    let _ = issued;
     reference(&mut storage.certificate, Some(&digest), now);
 }
 

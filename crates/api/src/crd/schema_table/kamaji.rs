@@ -156,28 +156,7 @@ pub(super) const TABLE: &[Entry] = &[
     field(
         "KubernetesSpec",
         "admissionControllers",
-        &[Rule::Default(|| {
-            json!([
-                "CertificateApproval",
-                "CertificateSigning",
-                "CertificateSubjectRestriction",
-                "DefaultIngressClass",
-                "DefaultStorageClass",
-                "DefaultTolerationSeconds",
-                "LimitRanger",
-                "MutatingAdmissionWebhook",
-                "NamespaceLifecycle",
-                "NodeRestriction",
-                "PersistentVolumeClaimResize",
-                "Priority",
-                "ResourceQuota",
-                "RuntimeClass",
-                "ServiceAccount",
-                "StorageObjectInUseProtection",
-                "TaintNodesByCondition",
-                "ValidatingAdmissionWebhook",
-            ])
-        })],
+        &[Rule::Default(|| json!(crate::contract::DEFAULT_ADMISSION_PLUGINS))],
     ),
     field(
         "KubeletSpec",

@@ -25,7 +25,7 @@ pub async fn hold(shared: &Shared, cluster: &EtcdCluster) -> Result<(), Error> {
     let mut wanted = cluster.finalizers().to_vec();
     wanted.push(finalizers::ETCD_CLUSTER.to_owned());
     let held = shared.context.applier.set_finalizers(cluster, wanted).await?;
-    shared.stores.clusters.wrote(&held);
+    shared.stores.clusters.recent.wrote(&held);
     Ok(())
 }
 

@@ -89,11 +89,11 @@ async fn root(
         };
         let wanted = issuance::secret(resolved, which, kept);
         let applied = shared.context.applier.apply(&wanted, Some(live.as_ref())).await?;
-        shared.stores.secrets.applied(&applied);
+        let restored = shared.stores.secrets.applied(applied);
         let note = format!("{name} was edited; it has its earlier content again, which the members were made with");
         let cluster = resolved.cluster.as_ref();
         shared.context.event(cluster, EventType::Warning, "AuthorityRestored", "Issue", note).await;
-        return Ok(Ok(applied.object));
+        return Ok(Ok(restored));
     }
     let data = match kept {
         Some(kept) => kept,
@@ -117,7 +117,7 @@ async fn root(
             format!("the Secret {name} exists and is not this EtcdCluster's; delete it, or choose another name"),
         )));
     }
-    shared.stores.secrets.wrote(&secret);
+    shared.stores.secrets.recent.wrote(&secret);
     Ok(Ok(secret))
 }
 
@@ -137,11 +137,11 @@ async fn signed(
     };
     let wanted = issuance::secret(resolved, which, data);
     let applied = shared.context.applier.apply(&wanted, live).await?;
-    shared.stores.secrets.applied(&applied);
+    let written = shared.stores.secrets.applied(applied);
     if !reasons.is_empty() && live.is_some() {
         let note = format!("{} was written anew: {}", which.name(&resolved.name), reasons.join("; "));
         let cluster = resolved.cluster.as_ref();
         shared.context.event(cluster, EventType::Normal, "CertificatesRenewed", "Issue", note).await;
     }
-    Ok(applied.object)
+    Ok(written)
 }

@@ -19,7 +19,7 @@ pub async fn report(shared: &Shared, cluster: &EtcdCluster, outcome: &Outcome) -
     let (old, new) = (before.map(list).unwrap_or_default(), list(&after));
     let desired = EtcdCluster { status: Some(after), ..cluster.clone() };
     let applied = shared.context.applier.apply_status(&desired, cluster).await?;
-    shared.stores.clusters.applied(&applied);
+    shared.stores.clusters.applied(applied);
     for (type_, severity) in [
         (conditions::READY, EventType::Normal),
         (conditions::DEGRADED, EventType::Warning),

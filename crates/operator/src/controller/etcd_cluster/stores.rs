@@ -9,54 +9,20 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use kamaji_api::{DataStore, EtcdCluster, contract};
-use kamaji_apply::{Applied, Outcome, store};
+use kamaji_apply::store;
 use kamaji_plan::etcd_cluster::names;
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
-    runtime::{
-        reflector::{ObjectRef, Store},
-        watcher::Event,
-    },
+    runtime::{reflector::ObjectRef, watcher::Event},
 };
 use serde::de::DeserializeOwned;
 
 use super::CONTROLLER;
 use crate::{
-    controller::recent::Recent,
+    controller::cache::Cache,
     process::{Process, progress::Progress},
 };
-
-/// One kind: what its watch has seen, and what this process wrote since.
-pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
-    /// What the watch has seen.
-    pub store: Store<K>,
-    recent: Recent<K>,
-}
-
-impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Cache<K> {
-    /// The newest known state of an object.
-    pub fn get(&self, namespace: Option<&str>, name: &str) -> Option<Arc<K>> {
-        let key = ObjectRef::new(name);
-        let key = match namespace {
-            Some(namespace) => key.within(namespace),
-            None => key,
-        };
-        self.recent.newest(&self.store, &key)
-    }
-
-    /// Remembers what an apply left behind.
-    pub fn applied(&self, applied: &Applied<K>) {
-        if applied.outcome != Outcome::Unchanged {
-            self.recent.wrote(&applied.object);
-        }
-    }
-
-    /// Remembers an object that was just written.
-    pub fn wrote(&self, object: &K) {
-        self.recent.wrote(object);
-    }
-}
 
 /// Everything that this controller reads.
 pub struct Stores {
@@ -170,7 +136,7 @@ where
 {
     let api: Api<DeserializeGuard<K>> = K::api(client.clone(), namespace);
     let (store, events) = store::watch(api, namespace.map(|_| names::LABEL), contract::FIELD_MANAGER);
-    let cache = Arc::new(Cache { store, recent: Recent::default() });
+    let cache = Cache::new(store);
     let written = Arc::clone(&cache);
     let watch = progress.watch(what);
     let events = events.filter_map(move |event| {

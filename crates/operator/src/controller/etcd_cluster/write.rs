@@ -22,7 +22,7 @@ pub async fn record(shared: &Shared, resolved: &Resolved, record: &Record) -> Re
         .config_maps
         .get(wanted.metadata.namespace.as_deref(), wanted.metadata.name.as_deref().unwrap_or_default());
     let applied = shared.context.applier.apply(&wanted, live.as_deref()).await?;
-    shared.stores.config_maps.applied(&applied);
+    shared.stores.config_maps.applied(applied);
     Ok(())
 }
 
@@ -30,10 +30,10 @@ pub async fn record(shared: &Shared, resolved: &Resolved, record: &Record) -> Re
 pub async fn objects(shared: &Shared, resolved: &Resolved, observed: &Observed, record: &Record) -> Result<(), Error> {
     let Plan { service, disruption_budget, stateful_set } = plan(resolved, record, observed.stateful_set.as_deref());
     let (applier, stores) = (&shared.context.applier, &shared.stores);
-    stores.services.applied(&applier.apply(&service, observed.service.as_deref()).await?);
+    stores.services.applied(applier.apply(&service, observed.service.as_deref()).await?);
     let budget = applier.apply(&disruption_budget, observed.disruption_budget.as_deref()).await?;
-    stores.disruption_budgets.applied(&budget);
-    stores.stateful_sets.applied(&applier.apply(&stateful_set, observed.stateful_set.as_deref()).await?);
+    stores.disruption_budgets.applied(budget);
+    stores.stateful_sets.applied(applier.apply(&stateful_set, observed.stateful_set.as_deref()).await?);
     Ok(())
 }
 
@@ -42,7 +42,7 @@ pub async fn data_store(shared: &Shared, resolved: &Resolved, observed: &Observe
     let live = observed.data_store.as_deref();
     let wanted = data_store::data_store(resolved, voters, live);
     let applied = shared.context.applier.apply(&wanted, live).await?;
-    shared.stores.data_stores.applied(&applied);
+    shared.stores.data_stores.applied(applied);
     Ok(())
 }
 
@@ -63,7 +63,7 @@ pub async fn claims(shared: &Shared, resolved: &Resolved, observed: &Observed) -
             Resize::None => {}
             Resize::Refused(rejection) => resized.refused = Some(rejection),
             Resize::Grow(wanted) => match shared.context.applier.apply(wanted.as_ref(), Some(live.as_ref())).await {
-                Ok(applied) => shared.stores.claims.applied(&applied),
+                Ok(applied) => drop(shared.stores.claims.applied(applied)),
                 // The StorageClass may forbid it, which only the API server knows.
                 Err(error) if matches!(error.category(), "forbidden" | "invalid") => {
                     resized.fault = Some(Fault::new("VolumeNotResized", error.to_string()));
