@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd, string::PrintableString,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -75,12 +75,26 @@ impl Authority {
     /// A new self-signed authority with this common name.
     pub fn new(common_name: &str) -> Result<Self, Error> {
         let issue = |source| Error::Issue { subject: common_name.to_owned(), source };
+        let params = params(common_name, &[], &[]).map_err(issue)?;
+        KeyPair::generate().and_then(|key| Self::self_signed(params, key)).map_err(issue)
+    }
+
+    /// An authority that a Go program or the operator made: whoever trusts that one trusts what this one signs. `key` is
+    /// PEM.
+    pub fn with_key(common_name: &str, key: &str) -> Result<Self, Error> {
+        let issue = |source| Error::Issue { subject: common_name.to_owned(), source };
         let mut params = params(common_name, &[], &[]).map_err(issue)?;
+        // An issuer is found by the bytes of its name, and Go's encoding of a plain text is not rcgen's.
+        let name = PrintableString::try_from(common_name).map_err(issue)?;
+        params.distinguished_name.push(DnType::CommonName, DnValue::PrintableString(name));
+        KeyPair::from_pem(key).and_then(|key| Self::self_signed(params, key)).map_err(issue)
+    }
+
+    fn self_signed(mut params: CertificateParams, key: KeyPair) -> Result<Self, rcgen::Error> {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages =
             vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().map_err(issue)?;
-        CertifiedIssuer::self_signed(params, key).map(Self).map_err(issue)
+        CertifiedIssuer::self_signed(params, key).map(Self)
     }
 
     /// The authority's own certificate and key.

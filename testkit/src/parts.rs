@@ -35,11 +35,25 @@ pub const KWOK_VERSION: &str = "0.8.0";
 /// Version of kine.
 pub const KINE_VERSION: &str = "0.16.4";
 
+/// Version of nats-server.
+pub const NATS_SERVER_VERSION: &str = "2.15.2";
+
 /// Version of the konnectivity server and agent.
 pub const KONNECTIVITY_VERSION: &str = "0.34.0";
 
 /// Version of metrics-server.
 pub const METRICS_SERVER_VERSION: &str = "0.9.0";
+
+/// Version of Kubernetes' test image, as the end-to-end tests of [`KUBERNETES_VERSION`] name it.
+pub const AGNHOST_VERSION: &str = "2.63.0";
+
+/// Version of ginkgo, which the end-to-end tests of [`KUBERNETES_VERSION`] are written for.
+pub const GINKGO_VERSION: &str = "2.28.1";
+
+/// Reference of Kubernetes' test image.
+pub fn agnhost_image() -> String {
+    format!("registry.k8s.io/e2e-test-images/agnhost:{AGNHOST_VERSION}")
+}
 
 /// The Kubernetes version that tests run against: `$KAMAJI_KUBERNETES_VERSION`, which `cargo xtask test --matrix` sets,
 /// else [`KUBERNETES_VERSION`].
@@ -104,4 +118,9 @@ pub fn kwok() -> PathBuf {
 /// Path of `kine`.
 pub fn kine() -> PathBuf {
     bin_dir("kine", KINE_VERSION).join("kine")
+}
+
+/// Path of `nats-server`.
+pub fn nats_server() -> PathBuf {
+    bin_dir("nats-server", NATS_SERVER_VERSION).join("nats-server")
 }

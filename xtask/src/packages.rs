@@ -8,7 +8,7 @@ use crate::progress::Progress;
 use crate::{command, parts};
 
 /// Each with why it is needed.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("ca-certificates", "kube-apiserver's image"),
     ("gcc", "pause, and C parts of Rust crates"),
     ("libc6-dev", "pause, and C parts of Rust crates"),
@@ -18,12 +18,28 @@ const PACKAGES: [(&str, &str); 10] = [
     ("libprotobuf-dev", "the etcd client"),
     ("iproute2", "the node's link"),
     ("nftables", "kube-proxy"),
+    ("iptables", "kube-proxy's image"),
     ("busybox-static", "the images of busybox and kine"),
 ];
 
+/// What is needed only for something that is named: the image of a part, or [`DATABASES`].
+const NAMED: [(&str, &[&str]); 2] =
+    [("agnhost", &["bind9-dnsutils", "curl", "netcat-openbsd"]), (DATABASES, &["postgresql", "mariadb-server"])];
+
+/// Names the database servers that the tests of the datastore drivers start.
+pub const DATABASES: &str = "databases";
+
 /// Installs what is missing with apt-get.
 pub fn ensure(progress: &Progress) -> Result<()> {
-    let missing: Vec<&str> = PACKAGES.iter().map(|(name, _)| *name).filter(|name| !is_installed(name)).collect();
+    ensure_with(&[], progress)
+}
+
+/// As [`ensure`], with what these named things need.
+pub fn ensure_with(parts: &[String], progress: &Progress) -> Result<()> {
+    let wanted = PACKAGES.iter().map(|(name, _)| *name);
+    let named = NAMED.iter().filter(|(part, _)| parts.iter().any(|wanted| wanted == part));
+    let wanted = wanted.chain(named.flat_map(|(_, packages)| packages.iter().copied()));
+    let missing: Vec<&str> = wanted.filter(|name| !is_installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -38,12 +38,6 @@ pub enum Error {
         /// Why it is refused.
         reason: &'static str,
     },
-    /// The driver, or an operation of it, is not there.
-    #[error("the driver {driver} is not supported by this version; use a DataStore with another driver")]
-    Unsupported {
-        /// The driver that was asked for.
-        driver: Driver,
-    },
     /// No connection could be made, or it broke.
     #[error(
         "the datastore at {endpoint} could not be reached to {operation}: {detail}; \
@@ -71,7 +65,9 @@ pub enum Error {
         after: Duration,
     },
     /// It answers, but has no quorum or is shutting down.
-    #[error("the datastore at {endpoint} cannot {operation} now: {detail}; check that a majority of its members runs")]
+    #[error(
+        "the datastore at {endpoint} cannot {operation} now: {detail}; check that it, or a majority of its members, runs"
+    )]
     Unavailable {
         /// `host:port`.
         endpoint: String,
@@ -132,7 +128,7 @@ pub enum Error {
     /// The server's storage quota is used up: it takes no writes.
     #[error(
         "the datastore at {endpoint} has no space left to {operation}: {detail}; \
-         compact and defragment it, or raise its quota, then disarm the alarm"
+         free or add space (etcd: compact and defragment it, or raise its quota, then disarm the alarm)"
     )]
     NoSpace {
         /// `host:port`.
@@ -144,6 +140,32 @@ pub enum Error {
         /// The error below.
         #[source]
         source: Cause,
+    },
+    /// The caller did not say what this driver needs of a tenant.
+    #[error(
+        "the {what} of the tenant with the schema {schema:?} is not known, which the driver {driver} needs; {way_out}"
+    )]
+    Incomplete {
+        /// The driver that needs it.
+        driver: Driver,
+        /// Which schema the tenant has.
+        schema: String,
+        /// What is missing.
+        what: &'static str,
+        /// Where it belongs.
+        way_out: &'static str,
+    },
+    /// The server is older than what this driver works with.
+    #[error("the datastore at {endpoint} runs {product} {version}, which is too old; upgrade it to {wanted} or later")]
+    TooOld {
+        /// `host:port`.
+        endpoint: String,
+        /// Name of the server.
+        product: &'static str,
+        /// Its version.
+        version: String,
+        /// The oldest version that will do.
+        wanted: &'static str,
     },
     /// What was asked would take something that belongs to somebody else.
     #[error("{detail}")]
@@ -173,13 +195,14 @@ impl Error {
             Self::InvalidConnection { .. } => "invalid_connection",
             Self::InvalidTls { .. } | Self::Tls { .. } => "tls",
             Self::InvalidName { .. } => "invalid_name",
-            Self::Unsupported { .. } => "unsupported",
             Self::Unreachable { .. } => "unreachable",
             Self::Timeout { .. } => "timeout",
             Self::Unavailable { .. } => "unavailable",
             Self::Unauthenticated { .. } => "unauthenticated",
             Self::PermissionDenied { .. } => "permission_denied",
             Self::NoSpace { .. } => "no_space",
+            Self::Incomplete { .. } => "incomplete",
+            Self::TooOld { .. } => "too_old",
             Self::Conflict { .. } => "conflict",
             Self::Refused { .. } => "refused",
         }
@@ -193,10 +216,11 @@ impl Error {
             Self::InvalidConnection { .. }
             | Self::InvalidTls { .. }
             | Self::InvalidName { .. }
-            | Self::Unsupported { .. }
             | Self::Unauthenticated { .. }
             | Self::PermissionDenied { .. }
             | Self::NoSpace { .. }
+            | Self::Incomplete { .. }
+            | Self::TooOld { .. }
             | Self::Conflict { .. }
             | Self::Refused { .. } => false,
         }

@@ -11,10 +11,17 @@
 pub mod connection;
 pub mod error;
 pub mod etcd;
+pub mod mysql;
+pub mod nats;
+pub mod postgres;
 pub mod store;
 pub mod tenant;
 
+mod asked;
 mod circuit;
+mod record;
+mod sessions;
+mod tls;
 
 pub use connection::{BasicAuth, Connection, Driver, Secret, Tls};
 pub use error::Error;
@@ -27,10 +34,12 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// [`Error::InvalidConnection`] when an endpoint is not `host:port`, [`Error::InvalidTls`] when a PEM block cannot be used
-/// or the client key does not belong to the client certificate, [`Error::Unsupported`] for a driver that is not built.
+/// or the client key does not belong to the client certificate.
 pub fn open(connection: &Connection) -> Result<Arc<dyn Store>, Error> {
     match connection.driver {
         Driver::Etcd => Ok(Arc::new(etcd::EtcdStore::open(connection)?)),
-        driver @ (Driver::MySql | Driver::PostgreSql | Driver::Nats) => Err(Error::Unsupported { driver }),
+        Driver::PostgreSql => Ok(Arc::new(postgres::PostgresStore::open(connection)?)),
+        Driver::MySql => Ok(Arc::new(mysql::MySqlStore::open(connection)?)),
+        Driver::Nats => Ok(Arc::new(nats::NatsStore::open(connection)?)),
     }
 }

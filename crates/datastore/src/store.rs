@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,19 +16,26 @@ use crate::{Error, Tenant};
 /// A deletion asks in this order: [`Store::revoke`], [`Store::erase`], [`Store::recount`] until it is empty.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
+    /// The same store and connections, for calls on behalf of this owner: the UID of the tenant's object. PostgreSQL,
+    /// MySQL and NATS record it beside what they make, and refuse names that another owner's record is on; on them every
+    /// call that names a tenant needs it. etcd has no place for such a record and does without.
+    fn for_owner(&self, owner: &str) -> Arc<dyn Store>;
+
     /// Makes the tenant's place and login, or repairs what is half-made. Says what it changed; nothing, when all was
-    /// there.
+    /// there. The password is compared by logging in with it, and changed only when the server refuses it.
     ///
     /// # Errors
     /// [`Error::Conflict`] when a name belongs to somebody else; nothing of theirs is touched.
+    /// [`Error::Incomplete`] when a driver with passwords is given none.
     async fn ensure_tenant(&self, tenant: &Tenant) -> Result<Changed, Error>;
 
-    /// Whether [`Store::ensure_tenant`] would find nothing to do. Reads only.
+    /// Whether [`Store::ensure_tenant`] would find nothing to do. Reads only. A password that is not given is not looked
+    /// at.
     async fn is_set_up(&self, tenant: &Tenant) -> Result<bool, Error>;
 
     /// Takes the tenant's access away, running sessions included; its data stays. What is gone already is not missed.
     /// On etcd a watch that is open goes on reading until its connection ends (etcd's design): a schema is given to
-    /// another tenant only when the old one's pods are gone.
+    /// another tenant only when the old one's pods are gone. NATS keeps its logins itself: there the account stays open.
     ///
     /// # Errors
     /// [`Error::Conflict`] when the schema is held by another login; nothing of theirs is touched.
@@ -95,6 +103,18 @@ pub enum Change {
     RoleGranted,
     /// The server did not yet ask who its clients are.
     AuthenticationEnabled,
+    /// The database was missing.
+    DatabaseAdded,
+    /// The database was open to every login of the server.
+    PublicRevoked,
+    /// The database took no connections, as it does while it is made.
+    DatabaseOpened,
+    /// The login was locked, as it is while its tenant is deleted.
+    LoginUnlocked,
+    /// The login had another password.
+    PasswordChanged,
+    /// What was found carried no owner's record.
+    OwnerRecorded,
 }
 
 impl Change {
@@ -107,6 +127,12 @@ impl Change {
             Self::PermissionGranted => "permission granted",
             Self::RoleGranted => "role granted to user",
             Self::AuthenticationEnabled => "authentication enabled",
+            Self::DatabaseAdded => "database added",
+            Self::PublicRevoked => "public access to the database revoked",
+            Self::DatabaseOpened => "database opened",
+            Self::LoginUnlocked => "login unlocked",
+            Self::PasswordChanged => "password changed",
+            Self::OwnerRecorded => "owner recorded",
         }
     }
 }
@@ -118,20 +144,26 @@ pub struct Leftovers {
     pub keys: u64,
     /// Logins.
     pub users: u64,
-    /// Roles.
+    /// Roles; on NATS the record of the owner.
     pub roles: u64,
+    /// Open sessions of the tenant's login, where the server tells.
+    pub sessions: u64,
 }
 
 impl Leftovers {
     /// Nothing is left.
     pub const fn is_empty(self) -> bool {
-        self.keys == 0 && self.users == 0 && self.roles == 0
+        self.keys == 0 && self.users == 0 && self.roles == 0 && self.sessions == 0
     }
 }
 
 impl fmt::Display for Leftovers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} keys, {} users, {} roles", self.keys, self.users, self.roles)
+        write!(f, "{} keys, {} users, {} roles", self.keys, self.users, self.roles)?;
+        if self.sessions > 0 {
+            write!(f, ", {} sessions", self.sessions)?;
+        }
+        Ok(())
     }
 }
 
@@ -160,8 +192,8 @@ pub struct Sizes {
 /// One tenant's share of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TenantSize {
-    /// Keys or rows.
-    pub keys: u64,
+    /// Keys or rows, estimated where the server estimates, where it can tell without reading everything.
+    pub keys: Option<u64>,
     /// Bytes, where the server can tell without reading everything.
     pub bytes: Option<u64>,
 }

@@ -26,6 +26,14 @@ impl Tenant {
     }
 }
 
+/// Refuses a name for a reason of a driver's own.
+pub(crate) fn refuse(field: &'static str, name: &str, reason: &'static str) -> Error {
+    Error::InvalidName { field, name: name.to_owned(), reason }
+}
+
+/// Why no tenant may be what the DataStore itself logs in as.
+pub(crate) const OWN_LOGIN: &str = "it is the login of the DataStore itself";
+
 fn check(field: &'static str, name: &str) -> Result<(), Error> {
     let reason = if name.is_empty() {
         "it is empty"
@@ -41,7 +49,7 @@ fn check(field: &'static str, name: &str) -> Result<(), Error> {
     } else {
         return Ok(());
     };
-    Err(Error::InvalidName { field, name: name.to_owned(), reason })
+    Err(refuse(field, name, reason))
 }
 
 #[cfg(test)]

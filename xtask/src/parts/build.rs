@@ -40,7 +40,13 @@ pub fn build(part: &Part, progress: &Progress) -> Result<()> {
     }
 
     let packages = match part.source {
-        Source::Kubernetes(commands) => kubernetes_module(part, commands, &source, &log, &step)?,
+        Source::Kubernetes(commands) => {
+            let folders = commands.iter().map(|name| format!("cmd/{name}"));
+            kubernetes_module(part, folders, &source, &log, &step)?
+        }
+        Source::KubernetesPackages(folders) | Source::KubernetesTests(folders) => {
+            kubernetes_module(part, folders.iter().map(ToString::to_string), &source, &log, &step)?
+        }
         Source::Modules(commands) => {
             ordinary_module(part, &source, &log, &step)?;
             commands.iter().map(super::table::Command::package).collect()
@@ -73,12 +79,20 @@ fn ordinary_module(part: &Part, source: &Path, log: &Path, step: &Step) -> Resul
 
 /// A module that requires `k8s.io/kubernetes` and replaces each of its staging modules, which the module itself
 /// replaces by folders that only exist in its repository, by the published module of the same release.
-fn kubernetes_module(part: &Part, commands: &[&str], source: &Path, log: &Path, step: &Step) -> Result<Vec<String>> {
+fn kubernetes_module(
+    part: &Part,
+    folders: impl Iterator<Item = String>,
+    source: &Path,
+    log: &Path,
+    step: &Step,
+) -> Result<Vec<String>> {
     let version = &part.version;
     step.note("go mod download");
     let module = format!("k8s.io/kubernetes@v{version}");
-    let said =
-        command::output(&format!("downloading {module}"), go(source).args(["mod", "download", "-json", &module]))?;
+    let what = format!("downloading {module}");
+    // With -json a failure is told in the JSON, where nobody looks for a sentence.
+    command::logged(&what, go(source).args(["mod", "download", &module]), log, |line| step.note(line))?;
+    let said = command::output(&what, go(source).args(["mod", "download", "-json", &module]))?;
     let path = serde_json::from_str::<serde_json::Value>(&said)
         .ok()
         .and_then(|json| json.get("GoMod")?.as_str().map(str::to_owned))
@@ -86,7 +100,7 @@ fn kubernetes_module(part: &Part, commands: &[&str], source: &Path, log: &Path, 
     let upstream = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     fs::write(source.join("go.mod"), go_mod(&upstream, version))?;
 
-    let packages: Vec<String> = commands.iter().map(|name| format!("k8s.io/kubernetes/cmd/{name}")).collect();
+    let packages: Vec<String> = folders.map(|folder| format!("k8s.io/kubernetes/{folder}")).collect();
     let mut tools = String::from("//go:build tools\n\npackage tools\n\nimport (\n");
     for package in &packages {
         writeln!(tools, "\t_ \"{package}\"")?;
@@ -113,7 +127,7 @@ fn go_mod(upstream: &str, version: &str) -> String {
 
 fn go_build(part: &Part, packages: &[String], source: &Path, out: &Path, log: &Path, step: &Step) -> Result<()> {
     let mut flags = String::from("-s -w");
-    if let Source::Kubernetes(_) = part.source {
+    if !matches!(part.source, Source::Modules(_)) {
         let version = &part.version;
         let minor = version.split('.').nth(1).unwrap_or_default();
         for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
@@ -122,7 +136,8 @@ fn go_build(part: &Part, packages: &[String], source: &Path, out: &Path, log: &P
     }
     let mut command = go(source);
     command.env("CGO_ENABLED", if part.cgo { "1" } else { "0" });
-    command.args(["build", "-v", "-mod=mod", "-trimpath", "-tags", part.tags, "-ldflags", &flags, "-o"]);
+    let verb: &[&str] = if matches!(part.source, Source::KubernetesTests(_)) { &["test", "-c"] } else { &["build"] };
+    command.args(verb).args(["-v", "-mod=mod", "-trimpath", "-tags", part.tags, "-ldflags", &flags, "-o"]);
     // A trailing slash tells Go that this is a folder.
     command.arg(format!("{}/", out.display())).args(packages);
     let mut compiled = 0_u32;

@@ -24,6 +24,10 @@ pub struct Part {
 pub enum Source {
     /// `k8s.io/kubernetes` with its staging modules replaced by their published versions.
     Kubernetes(&'static [&'static str]),
+    /// Other packages of `k8s.io/kubernetes`, by their folder, built in the same way.
+    KubernetesPackages(&'static [&'static str]),
+    /// Test binaries of `k8s.io/kubernetes`, by their folder.
+    KubernetesTests(&'static [&'static str]),
     /// Commands of ordinary modules.
     Modules(&'static [Command]),
 }
@@ -41,6 +45,9 @@ pub struct Command {
 
 const KUBERNETES: &[&str] =
     &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubeadm", "kubectl"];
+
+/// File name of the compiled end-to-end tests.
+const E2E_TEST: &str = "e2e.test";
 
 const fn command(module: &'static str, folder: &'static str, binary: &'static str) -> Command {
     Command { module, folder, binary }
@@ -73,6 +80,8 @@ const KONNECTIVITY: &[Command] = &[
     command(KONNECTIVITY_MODULE, "cmd/server", "proxy-server"),
     command(KONNECTIVITY_MODULE, "cmd/agent", "proxy-agent"),
 ];
+const GINKGO: &[Command] = &[command("github.com/onsi/ginkgo/v2", "ginkgo", "ginkgo")];
+const NATS_SERVER: &[Command] = &[command("github.com/nats-io/nats-server/v2", "", "nats-server")];
 const METRICS_SERVER: &[Command] = &[command("sigs.k8s.io/metrics-server", "cmd/metrics-server", "metrics-server")];
 
 fn part(name: &'static str, version: &str, commands: &'static [Command], default: bool) -> Part {
@@ -107,7 +116,17 @@ pub fn all() -> Vec<Part> {
             tags: "nats",
             ..part("kine", layout::KINE_VERSION, KINE, false)
         },
+        Part {
+            source: Source::KubernetesPackages(&["test/images/agnhost"]),
+            ..part("agnhost", layout::KUBERNETES_VERSION, &[], false)
+        },
+        Part {
+            source: Source::KubernetesTests(&["test/e2e"]),
+            ..part("e2e-test", layout::KUBERNETES_VERSION, &[], false)
+        },
+        part("ginkgo", layout::GINKGO_VERSION, GINKGO, false),
         part("konnectivity", layout::KONNECTIVITY_VERSION, KONNECTIVITY, false),
+        part("nats-server", layout::NATS_SERVER_VERSION, NATS_SERVER, false),
         part("metrics-server", layout::METRICS_SERVER_VERSION, METRICS_SERVER, false),
     ]
 }
@@ -125,6 +144,10 @@ impl Part {
     pub fn binaries(&self) -> Vec<&'static str> {
         match self.source {
             Source::Kubernetes(commands) => commands.to_vec(),
+            Source::KubernetesPackages(folders) => {
+                folders.iter().map(|folder| folder.rsplit('/').next().unwrap_or(folder)).collect()
+            }
+            Source::KubernetesTests(_) => vec![E2E_TEST],
             Source::Modules(commands) => commands.iter().map(|command| command.binary).collect(),
         }
     }

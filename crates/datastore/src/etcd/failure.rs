@@ -2,12 +2,12 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
-use std::time::Duration;
 
 use etcd_client::Error as ClientError;
 use tonic::{Code, Status};
 
 use crate::Error;
+use crate::asked::Asked;
 use crate::error::Cause;
 
 /// How one attempt at one endpoint failed.
@@ -49,32 +49,7 @@ pub(crate) enum Refusal {
     Other,
 }
 
-/// Where and for what an attempt was made.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'a> {
-    /// `host:port`.
-    pub endpoint: &'a str,
-    /// A verb phrase.
-    pub operation: &'a str,
-}
-
 impl Asked<'_> {
-    fn both(&self) -> (String, String) {
-        (self.endpoint.to_owned(), self.operation.to_owned())
-    }
-
-    /// The attempt was given up after this time.
-    pub fn timed_out(&self, after: Duration) -> Error {
-        let (endpoint, operation) = self.both();
-        Error::Timeout { endpoint, operation, after }
-    }
-
-    /// Dialling failed: name, network or TLS.
-    pub fn not_connected(&self, source: impl StdError + Send + Sync + 'static) -> Error {
-        let source: Cause = Arc::new(source);
-        self.transport(chain(source.as_ref()), source)
-    }
-
     /// Classifies an error of the client.
     pub fn failed(&self, error: ClientError) -> Failure {
         let status = match error {
@@ -99,15 +74,6 @@ impl Asked<'_> {
             return Failure::Broken(self.transport(detail, Arc::new(status)));
         }
         self.answered(status)
-    }
-
-    fn transport(&self, detail: String, source: Cause) -> Error {
-        let (endpoint, operation) = self.both();
-        if is_tls(source.as_ref()) {
-            Error::Tls { endpoint, detail, source }
-        } else {
-            Error::Unreachable { endpoint, operation, detail, source }
-        }
     }
 
     fn answered(&self, status: Status) -> Failure {
@@ -172,38 +138,6 @@ fn from_server(status: &Status) -> bool {
     status.message().starts_with("etcdserver: ") || !matches!(status.code(), Code::Unknown | Code::Internal)
 }
 
-/// The whole chain of causes in one line, without repeating what a cause already said.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = String::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let own =
-            error.downcast_ref::<Status>().map_or_else(|| error.to_string(), |status| status.message().to_owned());
-        if !own.is_empty() && !text.contains(&own) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&own);
-        }
-        next = error.source();
-    }
-    text
-}
-
-/// Whether the TLS library is among the causes.
-fn is_tls(error: &(dyn StdError + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let inner = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if inner.is_some() || error.is::<rustls::Error>() {
-            return true;
-        }
-        next = error.source();
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,16 +195,5 @@ mod tests {
         let Failure::Broken(error) = failure else { panic!("{failure:?}") };
         assert_eq!(error.category(), "unreachable");
         assert!(error.to_string().contains("502"), "{error}");
-    }
-
-    #[test]
-    fn the_tls_library_is_found_below_io_errors() {
-        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        assert_eq!(ASKED.not_connected(refused).category(), "unreachable");
-        let tls = std::io::Error::new(
-            std::io::ErrorKind::InvalidData,
-            rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired),
-        );
-        assert_eq!(ASKED.not_connected(tls).category(), "tls");
     }
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use super::dial::{Connected, Dialer};
-use super::failure::{Answer, Asked, Failure, Refusal};
+use super::failure::{Answer, Failure, Refusal};
+use crate::asked::{Asked, worst};
 use crate::circuit::{Circuit, Pass};
 use crate::connection::{Connection, Endpoint};
 use crate::{Driver, Error};
@@ -349,38 +350,5 @@ impl Pool {
 impl Member {
     fn new(endpoint: Endpoint) -> Self {
         Self { name: endpoint.to_string(), endpoint, slot: Mutex::default() }
-    }
-}
-
-/// The one failure to report of several: a certificate that is refused, or a server that hangs, says more than one
-/// that is merely away. Names every endpoint when they failed alike.
-fn worst(failures: Vec<Error>, operation: &str) -> Error {
-    const fn weight(error: &Error) -> u8 {
-        match error {
-            Error::Tls { .. } => 3,
-            Error::Unavailable { .. } => 2,
-            Error::Timeout { .. } => 1,
-            _ => 0,
-        }
-    }
-    let all: Vec<String> = failures
-        .iter()
-        .filter_map(|error| match error {
-            Error::Unreachable { endpoint, .. } => Some(endpoint.clone()),
-            _ => None,
-        })
-        .collect();
-    let alike = all.len() == failures.len();
-    // The first of the heaviest, in the order of the configuration: the sentence stays the same from call to call.
-    let chosen = failures.into_iter().rev().max_by_key(weight);
-    match chosen {
-        Some(Error::Unreachable { operation, detail, source, .. }) if alike => {
-            let mut endpoints = all;
-            endpoints.sort();
-            Error::Unreachable { endpoint: endpoints.join(", "), operation, detail, source }
-        }
-        Some(error) => error,
-        // Never: there is at least one endpoint, and each that did not answer left its error.
-        None => Asked { endpoint: "none", operation }.timed_out(CALL_TIMEOUT),
     }
 }

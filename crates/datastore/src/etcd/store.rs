@@ -1,6 +1,7 @@
 //! The etcd driver.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,15 +17,15 @@ const BATCH: i64 = 1_000;
 const QUOTA_WARNING: u64 = 80;
 
 /// An etcd that holds tenants. See [`crate::open`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EtcdStore {
-    pool: Pool,
+    pool: Arc<Pool>,
 }
 
 impl EtcdStore {
     /// Checks the connection's endpoints and TLS material; dials nothing.
     pub fn open(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self { pool: Pool::open(connection)? })
+        Ok(Self { pool: Arc::new(Pool::open(connection)?) })
     }
 
     async fn count(&self, schema: &str) -> Result<u64, Error> {
@@ -100,6 +101,10 @@ impl EtcdStore {
 
 #[async_trait]
 impl Store for EtcdStore {
+    fn for_owner(&self, _owner: &str) -> Arc<dyn Store> {
+        Arc::new(self.clone())
+    }
+
     async fn ensure_tenant(&self, tenant: &Tenant) -> Result<Changed, Error> {
         tenant.check_names()?;
         let observed = grants::observe(&self.pool, tenant).await?;
@@ -145,6 +150,7 @@ impl Store for EtcdStore {
             keys: self.count(&tenant.schema).await?,
             users: left(observed.user_is_own(tenant) || observed.user_has_role(tenant)),
             roles: left(observed.role_exists()),
+            sessions: 0,
         })
     }
 
@@ -216,7 +222,7 @@ impl Store for EtcdStore {
         for tenant in tenants {
             tenant.check_names()?;
             let keys = self.count(&tenant.schema).await?;
-            by_schema.insert(tenant.schema.clone(), TenantSize { keys, bytes: None });
+            by_schema.insert(tenant.schema.clone(), TenantSize { keys: Some(keys), bytes: None });
         }
         Ok(Sizes {
             bytes: positive(status.db_size()),

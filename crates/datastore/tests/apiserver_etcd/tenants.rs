@@ -87,16 +87,16 @@ async fn an_erased_tenant_is_recounted_to_zero_and_its_neighbours_keep_their_key
             .collect();
         client.txn(etcd_client::Txn::new().and_then(puts)).await.unwrap();
     }
-    assert_eq!(store.recount(&tenant).await.unwrap(), Leftovers { keys: 2_500, users: 1, roles: 1 });
+    assert_eq!(store.recount(&tenant).await.unwrap(), Leftovers { keys: 2_500, users: 1, roles: 1, sessions: 0 });
     let sizes = store.sizes(std::slice::from_ref(&tenant)).await.unwrap();
-    assert_eq!(sizes.tenants["a"].keys, 2_500);
+    assert_eq!(sizes.tenants["a"].keys, Some(2_500));
     assert!(
         sizes.bytes >= sizes.bytes_in_use && sizes.bytes_in_use > Some(0) && sizes.quota > sizes.bytes,
         "{sizes:?}"
     );
 
     store.revoke(&tenant).await.unwrap();
-    assert_eq!(store.recount(&tenant).await.unwrap(), Leftovers { keys: 2_500, users: 0, roles: 0 });
+    assert_eq!(store.recount(&tenant).await.unwrap(), Leftovers { keys: 2_500, users: 0, roles: 0, sessions: 0 });
     store.erase(&tenant).await.unwrap();
     assert!(store.recount(&tenant).await.unwrap().is_empty());
     assert_eq!(all_keys(&etcd).await, neighbours);

@@ -1,0 +1,211 @@
+//! From what is there to what should be: the statements, in order.
+
+use super::observe::{Holding, Observed};
+use super::query::{identifier, literal};
+use crate::record::Record;
+use crate::{Change, Secret, Tenant};
+
+/// One statement, or several in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// What it does, as a verb phrase.
+    pub operation: String,
+    /// One text.
+    pub sql: String,
+    /// It copies or removes files in the server.
+    pub slow: bool,
+    /// What is reported of it.
+    pub change: Option<Change>,
+}
+
+/// What is missing; nothing when the tenant is set up. The password of a role that is there is looked at elsewhere.
+pub(crate) fn missing(
+    observed: &Observed,
+    holding: Holding,
+    tenant: &Tenant,
+    record: &Record,
+    password: Option<&Secret>,
+    superuser: bool,
+) -> Vec<Step> {
+    let (role, database) = (identifier(&tenant.user), identifier(&tenant.schema));
+    let (user, schema) = (&tenant.user, &tenant.schema);
+    let step = |operation: String, sql: String, change| Step { operation, sql, slow: false, change: Some(change) };
+    let mut steps = Vec::new();
+
+    match &observed.role {
+        None => steps.push(step(
+            format!("add the role {user:?}"),
+            // In one transaction: a role is never there without its record.
+            format!(
+                "CREATE ROLE {role} LOGIN PASSWORD {}; COMMENT ON ROLE {role} IS {}",
+                password.map_or_else(|| "NULL".to_owned(), verifier),
+                literal(&record.below(None))
+            ),
+            Change::UserAdded,
+        )),
+        Some(present) => {
+            if holding == Holding::Adoptable {
+                steps.push(step(
+                    format!("record the owner of the role {user:?}"),
+                    format!("COMMENT ON ROLE {role} IS {}", literal(&record.below(present.comment.as_deref()))),
+                    Change::OwnerRecorded,
+                ));
+            }
+            if present.powerful {
+                steps.push(step(
+                    format!("restrict the role {user:?}"),
+                    format!("ALTER ROLE {role} NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"),
+                    Change::PermissionRemoved,
+                ));
+            }
+            for group in &present.member_of {
+                // The server has quoted the name where it needs to be.
+                let sql = format!("REVOKE {group} FROM {role}");
+                steps.push(step(format!("take {group} from the role {user:?}"), sql, Change::PermissionRemoved));
+            }
+            if !present.may_log_in {
+                let sql = format!("ALTER ROLE {role} LOGIN");
+                steps.push(step(format!("let the role {user:?} log in"), sql, Change::LoginUnlocked));
+            }
+        }
+    }
+
+    let mut of_database = Vec::new();
+    if observed.database.is_none() {
+        of_database.push(Step {
+            // Closed until it is closed to the public: nobody slips in between.
+            sql: format!("CREATE DATABASE {database} OWNER {role} TEMPLATE template0 ALLOW_CONNECTIONS false"),
+            operation: format!("add the database {schema:?}"),
+            slow: true,
+            change: Some(Change::DatabaseAdded),
+        });
+    }
+    if observed.database.as_ref().is_none_or(|database| database.is_public) {
+        of_database.push(step(
+            format!("close the database {schema:?} to the public"),
+            format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC"),
+            Change::PublicRevoked,
+        ));
+    }
+    if observed.database.as_ref().is_none_or(|database| !database.takes_connections) {
+        of_database.push(step(
+            format!("open the database {schema:?}"),
+            format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"),
+            Change::DatabaseOpened,
+        ));
+    }
+    if !of_database.is_empty() {
+        steps.extend(join(observed, tenant, superuser));
+    }
+    steps.extend(of_database);
+    steps
+}
+
+/// Only a superuser may give a database to a role, and touch that role's, without being a member of it.
+pub(crate) fn join(observed: &Observed, tenant: &Tenant, superuser: bool) -> Option<Step> {
+    let is_member = observed.role.as_ref().is_some_and(|role| role.is_ours_to_act_as);
+    (!superuser && !is_member).then(|| Step {
+        operation: format!("become a member of the role {:?}", tenant.user),
+        sql: format!("GRANT {} TO CURRENT_USER", identifier(&tenant.user)),
+        slow: false,
+        change: None,
+    })
+}
+
+/// Gives the role another password.
+pub(crate) fn change_password(tenant: &Tenant, password: &Secret) -> Step {
+    Step {
+        operation: format!("change the password of the role {:?}", tenant.user),
+        sql: format!("ALTER ROLE {} PASSWORD {}", identifier(&tenant.user), verifier(password)),
+        slow: false,
+        change: Some(Change::PasswordChanged),
+    }
+}
+
+/// What the server keeps of a password (SCRAM-SHA-256), as a literal: with it in the statement, the password itself
+/// cannot reach the server's log.
+fn verifier(password: &Secret) -> String {
+    literal(&postgres_protocol::password::scram_sha_256(password.expose().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::observe::{Database, Role};
+    use super::*;
+
+    fn tenant() -> Tenant {
+        Tenant { schema: "a\"b".into(), user: "u'x".into(), password: None }
+    }
+
+    fn steps(observed: &Observed, superuser: bool) -> Result<Vec<Change>, String> {
+        let record = Record::new("uid", &tenant());
+        let holding = observed.holding(&tenant(), &record).map_err(|error| error.to_string())?;
+        observed.refuse_foreign_database(&tenant()).map_err(|error| error.to_string())?;
+        let steps = missing(observed, holding, &tenant(), &record, Some(&"secret".into()), superuser);
+        for step in &steps {
+            assert!(!step.sql.contains("secret") && !step.operation.contains("secret"), "{step:?}");
+        }
+        Ok(steps.into_iter().filter_map(|step| step.change).collect())
+    }
+
+    fn role(owner: Option<&str>) -> Role {
+        let comment = owner.map(|owner| Record::new(owner, &tenant()).below(None));
+        Role { may_log_in: true, comment, ..Role::default() }
+    }
+
+    fn database(owner: &str) -> Database {
+        Database { owner: owner.into(), takes_connections: true, is_public: false }
+    }
+
+    #[test]
+    fn a_new_tenant_gets_a_database_that_nobody_can_enter_meanwhile() {
+        let all = [Change::UserAdded, Change::DatabaseAdded, Change::PublicRevoked, Change::DatabaseOpened];
+        assert_eq!(steps(&Observed::default(), true).unwrap(), all);
+        assert_eq!(steps(&Observed::default(), false).unwrap(), all);
+    }
+
+    #[test]
+    fn what_is_right_needs_nothing_and_what_is_half_made_is_finished() {
+        let mut observed = Observed { role: Some(role(Some("uid"))), database: Some(database("u'x")) };
+        assert_eq!(steps(&observed, true).unwrap(), []);
+        observed.database = Some(Database { takes_connections: false, is_public: true, ..database("u'x") });
+        assert_eq!(steps(&observed, true).unwrap(), [Change::PublicRevoked, Change::DatabaseOpened]);
+        observed.role =
+            Some(Role { may_log_in: false, powerful: true, member_of: vec!["pg_monitor".into()], ..role(Some("uid")) });
+        observed.database = Some(database("u'x"));
+        let repaired = [Change::PermissionRemoved, Change::PermissionRemoved, Change::LoginUnlocked];
+        assert_eq!(steps(&observed, true).unwrap(), repaired);
+    }
+
+    #[test]
+    fn what_the_go_operator_made_is_adopted_and_nothing_else() {
+        let mut observed = Observed { role: Some(role(None)), database: Some(database("u'x")) };
+        assert_eq!(steps(&observed, true).unwrap(), [Change::OwnerRecorded]);
+        for strange in [
+            Role { powerful: true, ..role(None) },
+            Role { member_of: vec!["staff".into()], ..role(None) },
+            Role { owns_besides: vec!["payroll".into()], ..role(None) },
+        ] {
+            observed.role = Some(strange);
+            assert!(steps(&observed, true).unwrap_err().contains("not made for this tenant"));
+        }
+        observed = Observed { role: Some(role(None)), database: None };
+        assert!(steps(&observed, true).unwrap_err().contains("not made for this tenant"));
+    }
+
+    #[test]
+    fn what_is_somebody_elses_is_refused() {
+        for (observed, word) in [
+            (Observed { role: Some(role(Some("other"))), database: None }, "UID other"),
+            (Observed { role: Some(Role { superuser: true, ..role(Some("uid")) }), database: None }, "superuser"),
+            (
+                Observed { role: Some(role(Some("uid"))), database: Some(database("ada")) },
+                "belongs to the role \"ada\"",
+            ),
+            (Observed { role: None, database: Some(database("ada")) }, "belongs to the role \"ada\""),
+        ] {
+            let error = steps(&observed, true).unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

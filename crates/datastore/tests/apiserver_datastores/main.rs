@@ -1,0 +1,22 @@
+//! What every driver promises, against the real servers: etcd, PostgreSQL, MariaDB and NATS.
+//!
+//! `contract` asks the same of all four; the other modules ask what is particular to some.
+
+#![cfg(test)]
+
+mod adoption;
+mod attacks;
+mod contract;
+mod credentials;
+mod kine;
+mod live;
+mod logs;
+mod names;
+mod outage;
+
+use kamaji_datastore::Tenant;
+
+/// A tenant with a password that needs quoting.
+fn tenant(schema: &str, user: &str) -> Tenant {
+    Tenant { schema: schema.into(), user: user.into(), password: Some("it's \"a\" \\password%".into()) }
+}
