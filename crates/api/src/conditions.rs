@@ -1,4 +1,4 @@
-//! Standard status conditions, following kstatus: `Ready`, `Progressing`, `Degraded`, `Stalled`.
+//! Standard status conditions, following kstatus: `Ready`, `Progressing`, `Degraded`, `Stalled`; and one of our own.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -10,6 +10,8 @@ pub const PROGRESSING: &str = "Progressing";
 pub const DEGRADED: &str = "Degraded";
 /// It cannot come to what the spec says until a person changes something named.
 pub const STALLED: &str = "Stalled";
+/// Of a TenantControlPlane: everything that the operator keeps in the tenant's own cluster is in place.
+pub const TENANT_CONFIGURED: &str = "TenantConfigured";
 
 /// Longest message that the API server accepts, in characters.
 const MAX_MESSAGE: usize = 32_768;

@@ -149,6 +149,7 @@ fn field_names_with_capitals_survive_a_round_trip() {
                 "additionalPorts": [{ "name": "p", "port": 1, "targetPort": "named", "appProtocol": "h2c" }],
             },
         },
+        "internalCACertificatesConfigMap": "c",
         "dataStore": "d", "dataStoreSchema": "s", "dataStoreUsername": "u",
         "dataStoreOverrides": [{ "resource": "/events", "dataStore": "e" }],
         "kubernetes": {

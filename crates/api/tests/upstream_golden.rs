@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kamaji_api::contract::{keys, labels, names};
+use kamaji_api::contract::{labels, names, secrets::TenantSecret};
 use kamaji_api::{DataStore, TenantControlPlane};
 use serde_json::Value;
 
@@ -73,50 +73,11 @@ fn loses_no_field_of_captured_data_stores_where_those_are_present() {
 
 #[test]
 fn names_and_labels_are_those_of_captured_objects_where_those_are_present() {
-    use labels::component as c;
     let Some(folder) = golden() else { return };
     let captured = objects(&folder.join("etcd-full/management.yaml"));
     let tenant = "etcd-full";
-    let secrets = [
-        (names::ca(tenant), c::CA, vec![keys::CA_CERT, keys::CA_KEY, keys::TLS_CERT, keys::TLS_KEY]),
-        (names::front_proxy_ca(tenant), c::FRONT_PROXY_CA, vec![keys::FRONT_PROXY_CA_CERT, keys::FRONT_PROXY_CA_KEY]),
-        (names::sa(tenant), c::SA, vec![keys::SA_PRIVATE, keys::SA_PUBLIC]),
-        (names::api_server(tenant), c::API_SERVER, vec![keys::API_SERVER_CERT, keys::API_SERVER_KEY]),
-        (
-            names::api_server_kubelet_client(tenant),
-            c::API_SERVER_KUBELET_CLIENT,
-            vec![keys::API_SERVER_KUBELET_CLIENT_CERT, keys::API_SERVER_KUBELET_CLIENT_KEY],
-        ),
-        (
-            names::front_proxy_client(tenant),
-            c::FRONT_PROXY_CLIENT,
-            vec![keys::FRONT_PROXY_CLIENT_CERT, keys::FRONT_PROXY_CLIENT_KEY],
-        ),
-        (
-            names::admin_kubeconfig(tenant),
-            c::ADMIN_KUBECONFIG,
-            vec![keys::ADMIN_CONF, keys::ADMIN_SVC, keys::SUPER_ADMIN_CONF, keys::SUPER_ADMIN_SVC],
-        ),
-        (
-            names::controller_manager_kubeconfig(tenant),
-            c::CONTROLLER_MANAGER_KUBECONFIG,
-            vec![keys::CONTROLLER_MANAGER_CONF],
-        ),
-        (names::scheduler_kubeconfig(tenant), c::SCHEDULER_KUBECONFIG, vec![keys::SCHEDULER_CONF]),
-        (
-            names::datastore_config(tenant),
-            c::DATASTORE_CONFIG,
-            vec![keys::DB_CONNECTION_STRING, keys::DB_PASSWORD, keys::DB_SCHEMA, keys::DB_USER],
-        ),
-        (
-            names::datastore_certificate(tenant),
-            c::DATASTORE_CERTIFICATE,
-            vec![keys::CA_CERT, keys::DATASTORE_CERT, keys::DATASTORE_KEY],
-        ),
-        (names::konnectivity_certificate(tenant), c::KONNECTIVITY_CERTIFICATE, vec![keys::TLS_CERT, keys::TLS_KEY]),
-        (names::konnectivity_kubeconfig(tenant), c::KONNECTIVITY_KUBECONFIG, vec![keys::KONNECTIVITY_SERVER_CONF]),
-    ];
-    for (name, component, data) in secrets {
+    for which in TenantSecret::ALL {
+        let (name, component, data) = (which.name(tenant), which.component(), which.keys());
         let secret = captured
             .iter()
             .find(|object| object["kind"] == "Secret" && object["metadata"]["name"] == name.as_str())
@@ -126,7 +87,7 @@ fn names_and_labels_are_those_of_captured_objects_where_those_are_present() {
         }
         let mut stored: Vec<&String> = secret["data"].as_object().unwrap().keys().collect();
         stored.sort();
-        let mut data = data;
+        let mut data = data.to_vec();
         data.sort_unstable();
         assert_eq!(stored, data, "{name}");
     }

@@ -18,6 +18,16 @@ pub enum EventType {
     Warning,
 }
 
+impl EventType {
+    /// The word that Events carry (Kubernetes API, `Event` in `events.k8s.io/v1`).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
 /// One transition worth telling. Publish it once, when it happens: repeated Events are not merged into a series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -48,13 +58,7 @@ pub(crate) fn object(
             namespace: Some(namespace),
             ..ObjectMeta::default()
         },
-        type_: Some(
-            match event.type_ {
-                EventType::Normal => "Normal",
-                EventType::Warning => "Warning",
-            }
-            .to_owned(),
-        ),
+        type_: Some(event.type_.as_str().to_owned()),
         reason: Some(cut(&event.reason, NAME_LIMIT).to_owned()),
         action: Some(cut(&event.action, NAME_LIMIT).to_owned()),
         note: Some(cut(&event.note, NOTE_LIMIT).to_owned()),

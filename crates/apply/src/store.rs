@@ -16,6 +16,10 @@ use serde::de::DeserializeOwned;
 
 use crate::managed_fields;
 
+/// The API server ends a watch after this many seconds, and it goes on where it was. A watch that has nothing to tell
+/// looks like one whose connection is lost: a client whose read timeout is longer than this tells the two apart.
+pub const WATCH_SECONDS: u32 = 80;
+
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// What can happen to a watch. None of it ends the stream.
@@ -84,7 +88,7 @@ where
 
 /// As [`watch`], with the caller's selectors, and with `trim` applied to each object before it is kept.
 ///
-/// The list strategy of `config` is overruled: the initial list is streamed where the API server can, which costs
+/// The list strategy and the timeout of `config` are overruled: the initial list is streamed where the API server can, which costs
 /// neither side a copy of the whole list, and paged where it cannot (Kubernetes 1.31 and 1.33 by default).
 pub fn watch_with<K>(
     api: Api<DeserializeGuard<K>>,
@@ -134,6 +138,7 @@ fn objects<K>(
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
 {
+    let config = watcher::Config { timeout: Some(WATCH_SECONDS), ..config };
     let paged = watcher(
         api.clone(),
         watcher::Config { initial_list_strategy: InitialListStrategy::ListWatch, ..config.clone() },

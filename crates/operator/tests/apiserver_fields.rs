@@ -21,13 +21,10 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Secret, Service},
 };
 use kamaji_api::{TenantControlPlane, crd};
-use kamaji_testkit::{
-    api_server::ApiServer,
-    wait::{wait_for, wait_for_deletion},
-};
+use kamaji_testkit::{api_server::ApiServer, wait::wait_for};
 use kube::{
     Api, Client, Resource,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -274,39 +271,12 @@ async fn service_type(bench: &Bench<'_>) {
     bench.as_before().await.unwrap();
 }
 
-/// Its certificate and kubeconfig are not made by this release, so they are put there as a predecessor leaves them.
+/// More of it is looked at in `apiserver_konnectivity`.
 async fn konnectivity(bench: &Bench<'_>) {
-    let secrets: Api<Secret> = Api::namespaced(bench.client.clone(), &bench.namespace);
-    let config_maps: Api<ConfigMap> = Api::namespaced(bench.client.clone(), &bench.namespace);
-    // Without the addon they would be taken away at once.
     bench.edit(&patch("addons", json!({"konnectivity": {}}))).await;
-    let names = ["konnectivity-certificate", "konnectivity-kubeconfig"].map(|component| format!("one-{component}"));
-    for name in &names {
-        let object = json!({
-            "metadata": {
-                "name": name,
-                "labels": {
-                    "kamaji.clastix.io/project": "kamaji",
-                    "kamaji.clastix.io/name": "one",
-                    "kamaji.clastix.io/component": name.strip_prefix("one-"),
-                },
-                "ownerReferences": [{
-                    "apiVersion": "kamaji.clastix.io/v1alpha1", "kind": "TenantControlPlane", "name": "one",
-                    "uid": bench.base["metadata"]["uid"], "controller": true, "blockOwnerDeletion": true,
-                }],
-            },
-        });
-        secrets.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
-    }
     let server = format!("{POD}/containers/{{konnectivity-server}}/name");
     bench.wait::<Deployment>("konnectivity", |object| look(object, &server).is_some()).await;
     bench.wait::<Service>("konnectivity", |object| look(object, "/spec/ports/{konnectivity-server}").is_some()).await;
-    let selector = "one-konnectivity-egress-selector-configuration";
-    wait_for(&config_maps, selector, SOON, |_: &ConfigMap| true).await.unwrap();
     bench.edit(&patch("addons", Value::Null)).await;
     bench.as_before().await.unwrap();
-    wait_for_deletion(&config_maps, selector, None, SOON).await.unwrap();
-    for name in &names {
-        wait_for_deletion(&secrets, name, None, SOON).await.unwrap();
-    }
 }

@@ -101,7 +101,18 @@ impl Driver {
         let able = self.silent.extract_if(.., |_, uid| users.users().contains(uid)).collect::<Vec<_>>();
         for (_, uid) in able {
             for key in ["a", "b/c"] {
-                self.etcd.put(format!("/{uid}/{key}"), "value", None).await.unwrap();
+                self.put(&format!("/{uid}/{key}")).await;
+            }
+        }
+    }
+
+    /// etcd refuses a write that it let in before somebody else changed a user: it is sent again, as API servers do.
+    async fn put(&mut self, key: &str) {
+        loop {
+            match self.etcd.put(key, "value", None).await {
+                Ok(_) => return,
+                Err(error) if error.to_string().contains("revision of auth store is old") => {}
+                Err(error) => panic!("{error}"),
             }
         }
     }

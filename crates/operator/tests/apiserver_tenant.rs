@@ -16,7 +16,7 @@ use kamaji_api::TenantControlPlane;
 use kamaji_testkit::{cluster::Cluster, wait::wait_for};
 use kube::Api;
 
-use support::{Operator, SOON, create, data_store, phase, tenant};
+use support::{Operator, SOON, create, data_store, phase, settle::scrape, tenant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_on_etcd_becomes_ready_and_leaves_nothing_behind() {
@@ -37,6 +37,30 @@ async fn a_tenant_on_etcd_becomes_ready_and_leaves_nothing_behind() {
     let ready = phase(&client, &namespace, "one", "Ready").await;
     println!("ready after {:?}", began.elapsed());
     println!("{}", serde_json::to_string_pretty(&ready.status).unwrap());
+    let metrics = scrape(operator.metrics_port()).await.unwrap();
+    // The contract's handlers, as far as this tenant needs them.
+    for handler in [
+        "service",
+        "kubeadmconfig",
+        "ca",
+        "front-proxy-ca-certificate",
+        "sa-certificate",
+        "api-server-certificate",
+        "api-server-kubelet-client-certificate",
+        "front-proxy-client-certificate",
+        "admin-kubeconfig",
+        "controller-manager-kubeconfig",
+        "scheduler-kubeconfig",
+        "datastore-config",
+        "datastore-setup",
+        "datastore-certificate",
+        "deployment",
+    ] {
+        let count = format!("kamaji_handler_time_seconds_count{{handler=\"{handler}\"}} ");
+        let counted = metrics.lines().find_map(|line| line.strip_prefix(&count)?.parse::<u64>().ok());
+        assert!(counted.is_some_and(|times| times > 0), "{handler}: {counted:?}");
+    }
+    assert!(metrics.contains("kamaji_events_total{type=\"Normal\",reason=\"DataStoreIsValid\"} 1"), "{metrics}");
     let api: Api<TenantControlPlane> = Api::namespaced(client.clone(), &namespace);
     api.delete("one", &kube::api::DeleteParams::default()).await.unwrap();
     let gone = kamaji_testkit::wait::wait_for_deletion(&api, "one", None, SOON).await;

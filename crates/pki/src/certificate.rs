@@ -81,7 +81,8 @@ impl Certificate {
         })
     }
 
-    fn from_der(der: &[u8]) -> Result<Self, Error> {
+    /// A certificate in DER.
+    pub(crate) fn from_der(der: &[u8]) -> Result<Self, Error> {
         let malformed = |part| move |source| Error::MalformedCertificate { part, source };
         let certificate = SignedCertificate::from_der(der).map_err(malformed("frame"))?;
         let signed_part = certificate.tbs_certificate.to_der().map_err(malformed("frame"))?;

@@ -18,6 +18,7 @@ mod pem_block;
 mod private_key;
 mod profile;
 mod signature;
+pub mod trust_anchor;
 
 pub use algorithm::{KeyAlgorithm, UnknownKeyAlgorithm};
 pub use authority::{Authority, self_signed};

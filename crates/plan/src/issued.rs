@@ -14,7 +14,7 @@ pub struct SecretDigest {
     pub name: String,
     /// Its checksum annotation, which the status repeats.
     pub checksum: String,
-    /// MD5 over the values that the pods read, sorted by key; a label of the pods.
+    /// MD5 over the values that the pods read, sorted by key; a label of the pods. Empty where pods do not follow it.
     pub hash: String,
 }
 
@@ -42,5 +42,13 @@ impl Issued {
         ]
         .into_iter()
         .filter_map(|(label, secret)| Some((label, self.secrets.get(&secret)?.hash.as_str())))
+    }
+
+    /// The label with the hash of konnectivity-server's kubeconfig, which is read at start as well.
+    ///
+    /// `None` for one of the Go operator's: its certificate outlives the pods, which have no such label.
+    pub fn konnectivity_hash(&self) -> Option<(&'static str, &str)> {
+        let digest = self.secrets.get(&TenantSecret::KonnectivityKubeconfig)?;
+        (!digest.hash.is_empty()).then_some((template::KONNECTIVITY_KUBECONFIG, digest.hash.as_str()))
     }
 }

@@ -5,15 +5,19 @@
 //! [`resolve`] gives [`resolve::Resolved`]; expose, issue and store give [`exposed::Exposed`], [`issued::Issued`] and
 //! [`stored::Stored`]; [`control_plane::plan`] turns the four into objects, and [`status`] into a report.
 
+pub mod claim;
 pub mod component;
 pub mod control_plane;
 pub mod etcd_cluster;
 pub mod exposed;
+pub mod internal_ca;
 pub mod issuance;
 pub mod issued;
 pub mod rejection;
+pub mod reservation;
 pub mod resolve;
 pub mod status;
 pub mod stored;
 pub mod template;
+pub mod tenant_cluster;
 pub mod version;

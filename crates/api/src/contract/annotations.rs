@@ -24,9 +24,28 @@ pub const STORAGE_CONFIG: &str = "storage.kamaji.clastix.io/config";
 pub const STORAGE_CERTIFICATE: &str = "storage.kamaji.clastix.io/certificate";
 /// On the Deployment: the template revision that its pods were made by.
 pub const TEMPLATE_REVISION: &str = "kamaji.clastix.io/template-revision";
+/// On a TenantControlPlane that is being deleted: its datastore is not waited for. Takes effect with the value
+/// [`FORCE_DELETION_VALUE`] alone, which says what the owner puts up with.
+pub const FORCE_DELETION: &str = "kamaji.clastix.io/force-deletion";
+/// Value of [`FORCE_DELETION`].
+pub const FORCE_DELETION_VALUE: &str = "data-stays";
+/// On a DataStore, followed by the UID of a tenant that was deleted by force: names that nobody else gets until what is
+/// kept under them is erased.
+pub const RESERVED_PREFIX: &str = "reserved.kamaji.clastix.io/";
 /// Twin of `spec.kubernetes.encryptionAlgorithm`: typed Go clients drop a field that they do not know when they
 /// update, and keep annotations.
 pub const ENCRYPTION_ALGORITHM: &str = "kamaji.clastix.io/encryptionAlgorithm";
+/// Twin of `spec.internalCACertificatesConfigMap`.
+pub const INTERNAL_CA_CONFIG_MAP: &str = "kamaji.clastix.io/internalCACertificatesConfigMap";
+
+/// Twin of `spec.addons.kubeProxy.configurationJSONPatches`: the list as JSON.
+pub const KUBE_PROXY_PATCHES: &str = "kube-proxy.kamaji.clastix.io/configurationJSONPatches";
+/// On the pod template of kube-proxy, in the tenant cluster: checksum of its configuration.
+pub const KUBE_PROXY_CONFIG: &str = "kube-proxy.kamaji.clastix.io/config";
 
 /// The annotation twins of fields that the Go API does not have, as (annotation, path of the field).
-pub const TWINS: &[(&str, &str)] = &[(ENCRYPTION_ALGORITHM, "spec.kubernetes.encryptionAlgorithm")];
+pub const TWINS: &[(&str, &str)] = &[
+    (ENCRYPTION_ALGORITHM, "spec.kubernetes.encryptionAlgorithm"),
+    (KUBE_PROXY_PATCHES, "spec.addons.kubeProxy.configurationJSONPatches"),
+    (INTERNAL_CA_CONFIG_MAP, "spec.internalCACertificatesConfigMap"),
+];

@@ -61,6 +61,8 @@ pub mod component {
     pub const KONNECTIVITY_CERTIFICATE: &str = "konnectivity-certificate";
     /// konnectivity-server's kubeconfig.
     pub const KONNECTIVITY_KUBECONFIG: &str = "konnectivity-kubeconfig";
+    /// Copy of the owner's certificate authorities.
+    pub const INTERNAL_CA: &str = "internal-ca-certificates";
     /// Deployment, and its pods.
     pub const DEPLOYMENT: &str = "deployment";
     /// Ingress.
@@ -101,6 +103,8 @@ pub mod template {
     pub const SERVICE_ACCOUNT: &str = "component.kamaji.clastix.io/service-account";
     /// Checksum of kube-scheduler's kubeconfig.
     pub const SCHEDULER_KUBECONFIG: &str = "component.kamaji.clastix.io/scheduler-kubeconfig";
+    /// Checksum of konnectivity-server's kubeconfig; not on pods that the Go operator wrote.
+    pub const KONNECTIVITY_KUBECONFIG: &str = "component.kamaji.clastix.io/konnectivity-kubeconfig";
     /// The DataStore's name.
     pub const DATASTORE: &str = "component.kamaji.clastix.io/datastore";
 }

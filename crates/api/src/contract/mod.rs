@@ -8,6 +8,7 @@ pub mod keys;
 pub mod labels;
 pub mod names;
 pub mod ports;
+pub mod secrets;
 
 /// API group of every kind of this crate.
 pub const GROUP: &str = "kamaji.clastix.io";

@@ -16,6 +16,16 @@ pub struct Addition {
 pub const FIELDS: &[Addition] = &[
     Addition {
         crd: "tenantcontrolplanes.kamaji.clastix.io",
+        path: "spec.addons.kubeProxy.configurationJSONPatches",
+        reason: "nested and rootless nodes need other conntrack settings, others another mode; has an annotation twin",
+    },
+    Addition {
+        crd: "tenantcontrolplanes.kamaji.clastix.io",
+        path: "spec.internalCACertificatesConfigMap",
+        reason: "components trust an organization's own authorities; has an annotation twin",
+    },
+    Addition {
+        crd: "tenantcontrolplanes.kamaji.clastix.io",
         path: "spec.kubernetes.encryptionAlgorithm",
         reason: "keys can be ECDSA; has an annotation twin because typed Go clients drop the field",
     },

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{ResourceRequirements, SecurityContext, Tolerati
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::JsonPatch;
 use crate::open_enum::open_enum;
 
 /// What the operator installs in the tenant cluster.
@@ -15,7 +16,7 @@ pub struct AddonsSpec {
     pub core_dns: Option<ImageOverride>,
     /// kube-proxy.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kube_proxy: Option<ImageOverride>,
+    pub kube_proxy: Option<KubeProxySpec>,
     /// konnectivity, by which the API server reaches the tenant's nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub konnectivity: Option<KonnectivitySpec>,
@@ -31,6 +32,21 @@ pub struct ImageOverride {
     /// Tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_tag: Option<String>,
+}
+
+/// kube-proxy: its image, where that is not kubeadm's, and what differs from kubeadm's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KubeProxySpec {
+    /// Repository, without the image's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_repository: Option<String>,
+    /// Tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_tag: Option<String>,
+    /// JSON patches (RFC 6902) of the published KubeProxyConfiguration, applied in order.
+    #[serde(rename = "configurationJSONPatches", skip_serializing_if = "Option::is_none")]
+    pub configuration_json_patches: Option<Vec<JsonPatch>>,
 }
 
 /// konnectivity: a server in the control plane's pods and an agent on the tenant's nodes.

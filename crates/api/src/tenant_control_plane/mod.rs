@@ -14,6 +14,7 @@ mod twins;
 
 pub use addons::{
     AddonsSpec, ImageOverride, KonnectivityAgentMode, KonnectivityAgentSpec, KonnectivityServerSpec, KonnectivitySpec,
+    KubeProxySpec,
 };
 pub use control_plane::{
     AdditionalPort, ControlPlaneSpec, GatewaySpec, IngressSpec, PortProtocol, ServiceSpec, ServiceType,
@@ -39,3 +40,4 @@ pub use status_references::{
     KubeadmPhaseStatus, KubeadmPhasesStatus, KubeconfigsStatus, NamespacedReference, SecretReferenceStatus,
     SetupStatus, StorageStatus,
 };
+pub use twins::UnreadableTwin;

@@ -65,6 +65,10 @@ pub struct TenantControlPlaneSpec {
     /// What the operator installs in the tenant cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub addons: Option<AddonsSpec>,
+    /// Name of a ConfigMap in the same namespace with certificate authorities, PEM, that every container of the control
+    /// plane trusts besides those of its image.
+    #[serde(rename = "internalCACertificatesConfigMap", skip_serializing_if = "Option::is_none")]
+    pub internal_ca_certificates_config_map: Option<String>,
     /// Path of the field that could not be read, such as `spec.controlPlane`. Then every other field is its default,
     /// and nothing may be concluded from it: the object is to be rejected with this path.
     #[serde(skip)]

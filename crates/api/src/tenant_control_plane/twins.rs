@@ -4,9 +4,33 @@
 //! keeps annotations: the twin is what is left then.
 
 use kube_core::ResourceExt;
+use thiserror::Error;
 
-use super::{EncryptionAlgorithm, TenantControlPlane};
+use super::{EncryptionAlgorithm, JsonPatch, TenantControlPlane};
 use crate::contract::annotations;
+
+/// An annotation that stands in for a field and does not hold what the field would.
+#[derive(Debug, Error)]
+pub enum UnreadableTwin {
+    /// The text is no JSON list of patches.
+    #[error("the annotation {annotation} holds no JSON list of patches; correct it or remove it")]
+    Patches {
+        /// The annotation.
+        annotation: &'static str,
+        /// What is wrong with the text.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl UnreadableTwin {
+    /// The kind of failure, for metrics and logs.
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::Patches { .. } => "patches",
+        }
+    }
+}
 
 impl TenantControlPlane {
     /// The key algorithm that the owner chose: `spec.kubernetes.encryptionAlgorithm`, else its annotation twin, else
@@ -15,11 +39,39 @@ impl TenantControlPlane {
         let twin = || self.annotations().get(annotations::ENCRYPTION_ALGORITHM).map(|text| text.as_str().into());
         self.spec.kubernetes.encryption_algorithm.clone().or_else(twin).filter(|chosen| !chosen.as_str().is_empty())
     }
+
+    /// Name of the ConfigMap with the owner's certificate authorities: `spec.internalCACertificatesConfigMap`, else its
+    /// annotation twin, else none. An empty text counts as none.
+    pub fn internal_ca_config_map(&self) -> Option<&str> {
+        let twin = || self.annotations().get(annotations::INTERNAL_CA_CONFIG_MAP);
+        let field = self.spec.internal_ca_certificates_config_map.as_ref();
+        field.or_else(twin).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// The patches of kube-proxy's configuration: `spec.addons.kubeProxy.configurationJSONPatches`, else its annotation
+    /// twin, else none. An empty text counts as none.
+    ///
+    /// # Errors
+    /// When the annotation is what counts and holds no JSON list of patches.
+    pub fn kube_proxy_patches(&self) -> Result<Vec<JsonPatch>, UnreadableTwin> {
+        const TWIN: &str = annotations::KUBE_PROXY_PATCHES;
+        let addon = self.spec.addons.as_ref().and_then(|addons| addons.kube_proxy.as_ref());
+        if let Some(patches) = addon.and_then(|addon| addon.configuration_json_patches.clone()) {
+            return Ok(patches);
+        }
+        match self.annotations().get(TWIN).filter(|text| !text.is_empty()) {
+            None => Ok(Vec::new()),
+            Some(text) => {
+                serde_json::from_str(text).map_err(|source| UnreadableTwin::Patches { annotation: TWIN, source })
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tenant_control_plane::{AddonsSpec, KubeProxySpec};
 
     fn tenant(field: Option<&str>, twin: Option<&str>) -> TenantControlPlane {
         let mut tenant = TenantControlPlane::default();
@@ -46,6 +98,54 @@ mod tests {
     fn nothing_is_chosen_by_an_empty_annotation_or_none() {
         assert_eq!(tenant(None, Some("")).encryption_algorithm(), None);
         assert_eq!(tenant(None, None).encryption_algorithm(), None);
+    }
+
+    #[test]
+    fn the_config_map_of_authorities_that_a_client_dropped_is_still_named() {
+        let named = |field: Option<&str>, twin: Option<&str>| {
+            let mut tenant = TenantControlPlane::default();
+            tenant.spec.internal_ca_certificates_config_map = field.map(str::to_owned);
+            if let Some(twin) = twin {
+                tenant.annotations_mut().insert(annotations::INTERNAL_CA_CONFIG_MAP.to_owned(), twin.to_owned());
+            }
+            tenant.internal_ca_config_map().map(str::to_owned)
+        };
+        assert_eq!(named(None, Some("b")).as_deref(), Some("b"));
+        assert_eq!(named(Some("a"), Some("b")).as_deref(), Some("a"));
+        assert_eq!((named(Some(""), Some("b")), named(None, Some("")), named(None, None)), (None, None, None));
+    }
+
+    fn with_patches(field: Option<&str>, twin: Option<&str>) -> TenantControlPlane {
+        let mut tenant = TenantControlPlane::default();
+        let patches = field.map(|text| serde_json::from_str(text).unwrap());
+        let addon = KubeProxySpec { configuration_json_patches: patches, ..KubeProxySpec::default() };
+        tenant.spec.addons = Some(AddonsSpec { kube_proxy: Some(addon), ..AddonsSpec::default() });
+        if let Some(twin) = twin {
+            tenant.annotations_mut().insert(annotations::KUBE_PROXY_PATCHES.to_owned(), twin.to_owned());
+        }
+        tenant
+    }
+
+    #[test]
+    fn patches_that_a_client_dropped_come_from_the_annotation() {
+        const A: &str = r#"[{"op": "remove", "path": "/a"}]"#;
+        const B: &str = r#"[{"op": "remove", "path": "/b"}]"#;
+        let paths = |tenant: TenantControlPlane| {
+            let patches = tenant.kube_proxy_patches().unwrap();
+            patches.into_iter().map(|patch| patch.path).collect::<Vec<_>>()
+        };
+        assert_eq!(paths(with_patches(None, Some(A))), ["/a"]);
+        assert_eq!(paths(with_patches(Some(B), Some(A))), ["/b"]);
+        assert!(paths(with_patches(Some("[]"), Some(A))).is_empty(), "an empty list is the owner's choice");
+        assert!(paths(with_patches(None, Some(""))).is_empty());
+        assert!(paths(TenantControlPlane::default()).is_empty());
+    }
+
+    #[test]
+    fn an_annotation_that_is_no_list_of_patches_is_named() {
+        let error = with_patches(None, Some("mode: nftables")).kube_proxy_patches().unwrap_err();
+        assert!(error.to_string().contains(annotations::KUBE_PROXY_PATCHES), "{error}");
+        assert_eq!(error.category(), "patches");
     }
 
     #[test]

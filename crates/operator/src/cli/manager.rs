@@ -13,6 +13,13 @@ use crate::telemetry::log::LogOptions;
 /// A certificate is renewed at least this long before it expires.
 const MINIMUM_EXPIRATION_DEADLINE: Duration = Duration::from_hours(24);
 
+/// Every tenant is observed again after about this long, reading only: a lost event is a delay, never a stall. The
+/// default of the Go operator's flag is longer than what that promise allows.
+pub const LONGEST_RESYNC: Duration = Duration::from_mins(30);
+
+/// A shorter period would keep the operator busy with nothing.
+pub const SHORTEST_RESYNC: Duration = Duration::from_secs(10);
+
 /// Image of the migration Job when no flag names one.
 const MIGRATE_IMAGE: &str = concat!("docker.io/clastix/kamaji:v", env!("CARGO_PKG_VERSION"));
 
@@ -64,7 +71,7 @@ pub struct ManagerArgs {
     /// One reconcile may take this long.
     #[arg(long, default_value = "30s", value_parser = go::duration, value_name = "DURATION")]
     pub controller_reconcile_timeout: Duration,
-    /// Everything watched is looked at again after this long, changed or not.
+    /// Every TenantControlPlane is looked at again after this long, changed or not; at most 30m.
     #[arg(long, default_value = "10h", value_parser = go::duration, value_name = "DURATION")]
     pub cache_resync_period: Duration,
     /// Accepted and without effect: the operator sends no telemetry.
@@ -74,6 +81,10 @@ pub struct ManagerArgs {
     /// Certificates that expire within this time are renewed; at least 24h.
     #[arg(long, default_value = "24h", value_parser = go::duration, value_name = "DURATION")]
     pub certificate_expiration_deadline: Duration,
+    /// /readyz turns false when something has waited for this long while nothing ends, or a watch has been broken for it.
+    /// The Go operator has no such flag.
+    #[arg(long, default_value = "1m", value_parser = go::duration, value_name = "DURATION")]
+    pub unready_after: Duration,
     /// Kubeconfig of the management cluster; without it $KUBECONFIG, then the Pod's ServiceAccount, then ~/.kube/config.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
@@ -111,8 +122,10 @@ pub struct ManagerOptions {
     pub webhook_ca_path: PathBuf,
     /// Deadline of one reconcile; above zero.
     pub reconcile_timeout: Duration,
-    /// Period after which everything is observed again.
+    /// Period after which every tenant is observed again, between [`SHORTEST_RESYNC`] and [`LONGEST_RESYNC`].
     pub resync_period: Duration,
+    /// How long something may wait until the process calls itself not ready.
+    pub unready_after: Duration,
     /// A certificate that expires within this time is renewed; at least 24 hours.
     pub certificate_expiration_deadline: Duration,
     /// Kubeconfig named by flag.
@@ -164,6 +177,11 @@ pub(super) fn reconcile_timeout(timeout: Duration) -> Result<Duration, FlagError
     if timeout.is_zero() { Err(FlagError::ReconcileTimeout) } else { Ok(timeout) }
 }
 
+/// The period that is kept to, for the one that was asked for; none at all (`0s`) is the longest.
+fn resync(asked: Duration) -> Duration {
+    if asked.is_zero() { LONGEST_RESYNC } else { asked.clamp(SHORTEST_RESYNC, LONGEST_RESYNC) }
+}
+
 /// Refuses an empty value.
 pub(super) fn filled(flag: &'static str, hint: &'static str, value: String) -> Result<String, FlagError> {
     if value.is_empty() { Err(FlagError::Empty { flag, hint }) } else { Ok(value) }
@@ -209,7 +227,8 @@ impl ManagerArgs {
             )?,
             webhook_ca_path: filled("webhook-ca-path", "name the file", self.webhook_ca_path)?.into(),
             reconcile_timeout: reconcile_timeout(self.controller_reconcile_timeout)?,
-            resync_period: self.cache_resync_period,
+            resync_period: resync(self.cache_resync_period),
+            unready_after: self.unready_after,
             certificate_expiration_deadline: expiration_deadline(self.certificate_expiration_deadline)?,
             kubeconfig: self.kubeconfig.filter(|path| !path.as_os_str().is_empty()),
             log,
@@ -259,7 +278,8 @@ mod tests {
         assert_eq!(o.webhook_service_name, "kamaji-webhook-service");
         assert_eq!(o.webhook_ca_path, PathBuf::from("/tmp/k8s-webhook-server/serving-certs/ca.crt"));
         assert_eq!(o.reconcile_timeout, Duration::from_secs(30));
-        assert_eq!(o.resync_period, Duration::from_hours(10));
+        assert_eq!(o.resync_period, Duration::from_mins(30));
+        assert_eq!(o.unready_after, Duration::from_mins(1));
         assert_eq!(o.certificate_expiration_deadline, Duration::from_hours(24));
         assert_eq!(o.log.format, Format::Json);
         assert!(o.notes.is_empty());
@@ -285,6 +305,14 @@ mod tests {
         assert_eq!(o.max_concurrent_reconciles, NonZeroUsize::new(4));
         assert_eq!(o.log.format, Format::Console);
         assert_eq!(o.notes.len(), 2);
+    }
+
+    #[test]
+    fn the_resync_period_is_kept_where_it_promises_more_than_half_an_hour_does() {
+        for (asked, kept) in [("5m", 300), ("29m", 1740), ("24h", 1800), ("0s", 1800), ("1ms", 10)] {
+            let o = options(&[&format!("--cache-resync-period={asked}")]).unwrap();
+            assert_eq!(o.resync_period, Duration::from_secs(kept), "{asked}");
+        }
     }
 
     #[test]

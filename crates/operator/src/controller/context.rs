@@ -44,8 +44,9 @@ impl Context {
             ..ObjectReference::default()
         };
         let event = Event { type_, reason: reason.to_owned(), action: action.to_owned(), note };
-        if let Err(error) = self.applier.publish_event(&event, regarding, &self.instance).await {
-            tracing::warn!(%error, reason, "an Event could not be written");
+        match self.applier.publish_event(&event, regarding, &self.instance).await {
+            Ok(()) => self.process.metrics.event_reported(event.type_.as_str(), reason),
+            Err(error) => tracing::warn!(%error, reason, "an Event could not be written"),
         }
     }
 }

@@ -7,9 +7,11 @@ pub mod data_store;
 pub mod etcd_cluster;
 mod fleet;
 pub mod keyring;
+pub mod named_watch;
 pub mod recent;
 pub mod stores;
 pub mod tenant_control_plane;
+pub mod timed;
 
 use std::sync::Arc;
 
@@ -22,7 +24,10 @@ use self::{
     keyring::Keyring,
     stores::{Stores, Wake},
 };
-use crate::process::Process;
+use crate::{
+    process::Process,
+    tenant::{Sessions, Timing},
+};
 
 /// Runs every controller until a shutdown is asked for.
 ///
@@ -39,12 +44,21 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
         let applier = context.applier.clone();
         move || applier.writes()
     });
-    let (stores, mut watches) = Stores::watch(&process, &wake, &keyring);
+    let fence = Arc::new(process.leadership.clone());
+    let sessions = Arc::new(Sessions::new(fence, Timing::default(), wake.tenants.clone()));
+    process.metrics.report_writes("tenants", sessions.writes());
+    let (stores, mut watches) = Stores::watch(&process, &wake, &keyring, &sessions);
     process
         .metrics
         .publish(Arc::new(fleet::Fleet::new(stores.clone(), process.options.certificate_expiration_deadline)));
-    let tenant_shared =
-        tenant_control_plane::Shared::new(context.clone(), stores.clone(), keyring, Arc::clone(&pool), &wake);
+    let tenant_shared = tenant_control_plane::Shared::new(
+        context.clone(),
+        stores.clone(),
+        keyring,
+        Arc::clone(&pool),
+        Arc::clone(&sessions),
+        &wake,
+    );
     let data_store_shared = data_store::Shared::new(context.clone(), stores, pool, &wake);
     tokio::select! {
         () = process.shutdown.requested() => {}
@@ -53,5 +67,6 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
         () = data_store::run(Arc::new(data_store_shared), data_stores) => {}
         outcome = etcd_cluster::run(Arc::new(context)) => outcome?,
     }
+    sessions.stop_all();
     Ok(())
 }

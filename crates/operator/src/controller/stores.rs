@@ -20,7 +20,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{cache::Cache, keyring::Keyring};
-use crate::process::{Process, progress::Progress};
+use crate::{
+    process::{Process, progress::Progress},
+    tenant::Sessions,
+};
 
 /// Everything that controllers read.
 #[derive(Clone)]
@@ -48,10 +51,11 @@ pub struct Wake {
     pub data_stores: UnboundedSender<ObjectRef<DataStore>>,
 }
 
-type Watching = BoxStream<'static, ()>;
+/// The running watches: polled for as long as the process runs.
+pub(super) type Watching = BoxStream<'static, ()>;
 
 /// What a watch tells.
-enum Seen<'a, K> {
+pub(super) enum Seen<'a, K> {
     /// The object is new or changed.
     There(&'a K),
     /// The object is gone.
@@ -62,8 +66,8 @@ enum Seen<'a, K> {
 
 impl Stores {
     /// Starts nothing by itself: the returned stream is the watches, and must be polled for as long as the process
-    /// runs. Secrets that go away are kept in `keyring`, and tenants that are gone leave it.
-    pub fn watch(process: &Process, wake: &Wake, keyring: &Arc<Keyring>) -> (Self, Watching) {
+    /// runs. Secrets that go away are kept in `keyring`, and tenants that are gone leave it, and their sessions end.
+    pub fn watch(process: &Process, wake: &Wake, keyring: &Arc<Keyring>, sessions: &Arc<Sessions>) -> (Self, Watching) {
         let (client, progress) = (&process.client, &process.progress);
         let selector = format!("{}={}", contract::labels::PROJECT, contract::labels::PROJECT_VALUE);
         let (tenants, tenant_events) = open::<TenantControlPlane>(client, None);
@@ -74,7 +78,7 @@ impl Stores {
         let (deployments, deployment_events) = open::<Deployment>(client, Some(&selector));
         let stores = Self { tenants, data_stores, secrets, config_maps, services, deployments };
 
-        let mut tenants = wakers::Tenants::new(process, &stores, wake, keyring);
+        let mut tenants = wakers::Tenants::new(process, &stores, wake, keyring, sessions);
         let mut data_stores = wakers::DataStores::new(&stores, wake);
         let rescue = {
             let (keyring, tenants) = (Arc::clone(keyring), Arc::clone(&stores.tenants));
@@ -126,7 +130,8 @@ pub fn object_key<K: Resource>(object: &K) -> String {
     }
 }
 
-type Events<K> = BoxStream<'static, Result<Event<K>, store::Error>>;
+/// What the watch of one kind tells.
+pub(super) type Events<K> = BoxStream<'static, Result<Event<K>, store::Error>>;
 
 fn open<K>(client: &Client, selector: Option<&str>) -> (Arc<Cache<K>>, Events<K>)
 where
@@ -137,7 +142,8 @@ where
     (Cache::new(store), events)
 }
 
-fn pump<K>(
+/// Tells `on_change` what a watch tells, and `progress` how the watch is.
+pub(super) fn pump<K>(
     what: &'static str,
     progress: &Progress,
     events: Events<K>,

@@ -9,6 +9,10 @@ use kube::{Client, Config};
 /// A connection to the API server that is not up after this long is tried anew.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A connection that is silent for this long while an answer is due is given up: its other end may be gone without a
+/// word. Longer than any watch, which the API server ends before ([`kamaji_apply::store::WATCH_SECONDS`]).
+const READ_TIMEOUT: Duration = Duration::from_secs(90);
+
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -72,6 +76,7 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
         None => inferred().await?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
     Client::try_from(config).map_err(|source| ClientError::Build(Box::new(source)))
 }
 

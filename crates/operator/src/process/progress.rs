@@ -13,11 +13,9 @@ use tokio::time::Instant;
 /// A reconcile is stuck when it is still in flight this long after its deadline.
 pub const DEADLINE_MARGIN: Duration = Duration::from_secs(30);
 
-/// The queue is stuck when something waits in it for this long while no reconcile ends.
-pub const QUEUE_LIMIT: Duration = Duration::from_mins(1);
-
-/// A watch that worked may be broken for this long: its store still holds what was last seen.
-pub const WATCH_LIMIT: Duration = Duration::from_mins(1);
+/// Unless told otherwise, the queue is stuck when something waits in it for this long while no reconcile ends, and a
+/// watch that worked may be broken for this long: its store still holds what was last seen.
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A broken watch is tried again, and fails again, within this time. One that has been silent for longer works: a watch
 /// that has nothing to tell does not say that it is back.
@@ -34,13 +32,27 @@ struct Key {
     object: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    patience: Duration,
     queued: HashMap<Key, Instant>,
     in_flight: HashMap<u64, Reconcile>,
     next: u64,
     last_end: Option<Instant>,
     watches: BTreeMap<(u64, String), Watched>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            patience: PATIENCE,
+            queued: HashMap::new(),
+            in_flight: HashMap::new(),
+            next: 0,
+            last_end: None,
+            watches: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -76,7 +88,7 @@ pub enum Stuck {
         /// The last error.
         reason: Option<String>,
     },
-    /// A watch has been broken for longer than [`WATCH_LIMIT`].
+    /// A watch has been broken for longer than the patience.
     WatchBroken {
         /// What is watched.
         watch: String,
@@ -94,7 +106,7 @@ pub enum Stuck {
         /// Whole seconds.
         seconds: u64,
     },
-    /// An object waits for its turn and no reconcile has ended for [`QUEUE_LIMIT`].
+    /// An object waits for its turn and no reconcile has ended for as long as the patience lasts.
     Queued {
         /// Controller.
         controller: &'static str,
@@ -131,6 +143,13 @@ impl Progress {
     /// Nobody is busy.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nobody is busy, and whoever waits for longer than `patience` is stuck; without it, [`PATIENCE`].
+    pub fn with_patience(patience: Duration) -> Self {
+        let progress = Self::default();
+        progress.state().patience = patience;
+        progress
     }
 
     /// Says that `object` (`namespace/name`) needs a reconcile. Saying it again does not restart its waiting time.
@@ -171,7 +190,7 @@ impl Progress {
         let now = Instant::now();
         let state = self.state();
         let mut stuck: Vec<Stuck> =
-            state.watches.iter().filter_map(|((_, what), watched)| watched.stuck(what, now)).collect();
+            state.watches.iter().filter_map(|((_, what), watched)| watched.stuck(what, now, state.patience)).collect();
         for reconcile in state.in_flight.values() {
             let age = now.duration_since(reconcile.started);
             if age > reconcile.deadline + DEADLINE_MARGIN {
@@ -179,10 +198,10 @@ impl Progress {
                 stuck.push(Stuck::InFlight { controller, object, seconds: age.as_secs() });
             }
         }
-        if state.last_end.is_none_or(|end| now.duration_since(end) > QUEUE_LIMIT) {
+        if state.last_end.is_none_or(|end| now.duration_since(end) > state.patience) {
             for (key, since) in &state.queued {
                 let age = now.duration_since(*since);
-                if age > QUEUE_LIMIT {
+                if age > state.patience {
                     let Key { controller, object } = key.clone();
                     stuck.push(Stuck::Queued { controller, object, seconds: age.as_secs() });
                 }
@@ -199,13 +218,13 @@ impl Progress {
 }
 
 impl Watched {
-    fn stuck(&self, what: &str, now: Instant) -> Option<Stuck> {
+    fn stuck(&self, what: &str, now: Instant, patience: Duration) -> Option<Stuck> {
         match self {
             Self::Starting { reason } => Some(Stuck::WatchStarting { watch: what.to_owned(), reason: reason.clone() }),
             Self::Ready => None,
             Self::Broken { since, last, reason } => {
                 let age = now.duration_since(*since);
-                (age > WATCH_LIMIT && now.duration_since(*last) <= WATCH_SILENCE).then(|| Stuck::WatchBroken {
+                (age > patience && now.duration_since(*last) <= WATCH_SILENCE).then(|| Stuck::WatchBroken {
                     watch: what.to_owned(),
                     seconds: age.as_secs(),
                     reason: reason.clone(),
@@ -314,7 +333,7 @@ mod tests {
         watch.ready();
         watch.broken(&"connection refused");
         for _ in 0..4 {
-            pass(WATCH_LIMIT / 4).await;
+            pass(PATIENCE / 4).await;
             watch.broken(&"timed out");
             assert_eq!(progress.stuck(), []);
         }
@@ -325,7 +344,7 @@ mod tests {
         assert_eq!(progress.stuck(), []);
         watch.broken(&"again");
         drop(watch);
-        pass(WATCH_LIMIT * 2).await;
+        pass(PATIENCE * 2).await;
         assert_eq!(progress.stuck(), []);
     }
 
@@ -379,10 +398,10 @@ mod tests {
     async fn reports_a_queue_only_while_nothing_ends() {
         let progress = Progress::new();
         progress.queued(TENANT, "ns/slow");
-        pass(QUEUE_LIMIT).await;
+        pass(PATIENCE).await;
         progress.queued(TENANT, "ns/slow");
         drop(progress.started(TENANT, "ns/other", DEADLINE));
-        pass(QUEUE_LIMIT).await;
+        pass(PATIENCE).await;
         assert_eq!(progress.stuck(), [], "another reconcile ended just a minute ago");
         pass(Duration::from_secs(1)).await;
         assert_eq!(progress.stuck(), [Stuck::Queued { controller: TENANT, object: "ns/slow".into(), seconds: 121 }]);
@@ -395,7 +414,7 @@ mod tests {
         let progress = Progress::new();
         progress.queued(TENANT, "ns/t");
         progress.forgotten(TENANT, "ns/t");
-        pass(QUEUE_LIMIT * 2).await;
+        pass(PATIENCE * 2).await;
         assert_eq!(progress.stuck(), []);
     }
 }

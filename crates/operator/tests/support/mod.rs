@@ -38,8 +38,8 @@ impl Operator {
     }
 
     /// As [`Operator::start`], as one of several replicas.
-    pub fn start_electing(server: &ApiServer) -> Self {
-        Self::launch(server, server.port(), &["--leader-elect"])
+    pub fn start_electing(server: &ApiServer, extra: &[&str]) -> Self {
+        Self::launch(server, server.port(), &[&["--leader-elect"], extra].concat())
     }
 
     /// As [`Operator::start`], reaching the server by this port of 127.0.0.1, for example a proxy's.

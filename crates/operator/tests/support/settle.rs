@@ -43,7 +43,8 @@ pub async fn counts(operator: &Operator) -> Counts {
     }
 }
 
-async fn scrape(port: u16) -> std::io::Result<String> {
+/// The metrics of a port of 127.0.0.1, as text.
+pub async fn scrape(port: u16) -> std::io::Result<String> {
     let mut connection = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
     connection.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").await?;
     let mut text = String::new();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
-        core::v1::{PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile, TopologySpreadConstraint},
+        core::v1::{Container, PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile, TopologySpreadConstraint},
     },
     apimachinery::pkg::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
@@ -16,7 +16,7 @@ use kamaji_api::contract;
 
 use super::{metadata, order, volumes};
 use crate::{
-    component::{konnectivity, kube_apiserver, kube_controller_manager, kube_scheduler},
+    component::{konnectivity, kube_apiserver, kube_controller_manager, kube_scheduler, trust},
     exposed::Exposed,
     issued::Issued,
     resolve::Resolved,
@@ -58,7 +58,7 @@ pub fn deployment(
     }
     let mut template = PodTemplateSpec {
         metadata: Some(pod_metadata(resolved, issued, stored)),
-        spec: Some(pod(resolved, exposed, stored)),
+        spec: Some(pod(resolved, exposed, stored, live)),
     };
     if let Some(live) = live.and_then(|live| live.spec.as_ref()) {
         order::follow(&mut template, &live.template);
@@ -107,6 +107,9 @@ fn pod_metadata(resolved: &Resolved, issued: &Issued, stored: &Stored) -> Object
     for (name, hash) in issued.pod_hashes() {
         labels.insert(name.to_owned(), hash.to_owned());
     }
+    if let (Some(_), Some((name, hash))) = (&resolved.konnectivity, issued.konnectivity_hash()) {
+        labels.insert(name.to_owned(), hash.to_owned());
+    }
     let additional = resolved.deployment().and_then(|spec| spec.pod_additional_metadata.as_ref());
     labels.extend(additional.and_then(|metadata| metadata.labels.clone()).unwrap_or_default());
     let mut annotations = additional.and_then(|metadata| metadata.annotations.clone()).unwrap_or_default();
@@ -115,15 +118,12 @@ fn pod_metadata(resolved: &Resolved, issued: &Issued, stored: &Stored) -> Object
     ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }
 }
 
-fn pod(resolved: &Resolved, exposed: &Exposed, stored: &Stored) -> PodSpec {
+fn pod(resolved: &Resolved, exposed: &Exposed, stored: &Stored, live: Option<&Deployment>) -> PodSpec {
     let spec = resolved.deployment();
     let r1 = resolved.revision >= TemplateRevision::R1;
     let mut containers = spec.and_then(|spec| spec.additional_containers.clone()).unwrap_or_default();
     let alone = containers.is_empty();
-    containers.push(kube_apiserver::container(resolved, exposed, stored));
-    containers.push(kube_scheduler::container(resolved));
-    containers.push(kube_controller_manager::container(resolved));
-    containers.extend(konnectivity::container(resolved));
+    containers.extend(components(resolved, exposed, stored, live));
     let service_account = spec.and_then(|spec| spec.service_account_name.clone()).filter(|name| !name.is_empty());
     let service_account = service_account.unwrap_or_else(|| "default".to_owned());
     // No component of a tenant talks to the management cluster. Only a user who brings a service account or containers
@@ -149,6 +149,31 @@ fn pod(resolved: &Resolved, exposed: &Exposed, stored: &Stored) -> PodSpec {
         termination_grace_period_seconds: r1.then_some(GRACE_PERIOD_SECONDS),
         ..PodSpec::default()
     }
+}
+
+/// The containers of the control plane itself.
+fn components(
+    resolved: &Resolved,
+    exposed: &Exposed,
+    stored: &Stored,
+    live: Option<&Deployment>,
+) -> impl Iterator<Item = Container> {
+    let trusts_more = resolved.internal_ca.as_ref().is_some_and(|internal| internal.copy(&resolved.name).is_some());
+    let live = live.and_then(|live| live.spec.as_ref()?.template.spec.as_ref());
+    [
+        kube_apiserver::container(resolved, exposed, stored),
+        kube_scheduler::container(resolved),
+        kube_controller_manager::container(resolved),
+    ]
+    .into_iter()
+    .chain(konnectivity::container(resolved))
+    .map(move |mut container| {
+        if trusts_more {
+            let live = live.and_then(|live| live.containers.iter().find(|live| live.name == container.name));
+            trust::extend(&mut container, live);
+        }
+        container
+    })
 }
 
 fn pod_security_context() -> PodSecurityContext {

@@ -17,6 +17,15 @@ use crate::{
 /// Component label of the ConfigMap.
 pub const COMPONENT: &str = "kubeadmconfig";
 
+/// Where kubeadm keeps certificates.
+pub(crate) const CERTIFICATES_DIR: &str = "/etc/kubernetes/pki";
+/// Where kubeadm takes images from.
+pub(crate) const IMAGE_REPOSITORY: &str = "registry.k8s.io";
+/// How long kubeadm's certificates are valid.
+pub(crate) const CERTIFICATE_VALIDITY: &str = "8760h0m0s";
+/// How long kubeadm's authorities are valid.
+pub(crate) const AUTHORITY_VALIDITY: &str = "87600h0m0s";
+
 /// The ConfigMap with its two documents and their checksum.
 pub fn config_map(resolved: &Resolved, exposed: &Exposed, algorithm: &str) -> ConfigMap {
     let data = BTreeMap::from([
@@ -45,6 +54,11 @@ pub fn cert_sans(resolved: &Resolved, exposed: &Exposed) -> Vec<String> {
         resolved.network.advertise_address.filter(|address| *address != exposed.address).map(|a| a.to_string()),
     );
     sans
+}
+
+/// The flags of kube-apiserver that kubeadm is told of, name and value; for information only.
+pub(crate) fn api_server_arguments(resolved: &Resolved) -> [(&'static str, String); 2] {
+    [("etcd-compaction-interval", "0s".to_owned()), ("etcd-prefix", format!("/{}", resolved.name))]
 }
 
 fn line<T: Serialize>(value: &T) -> String {
@@ -293,10 +307,7 @@ fn cluster_configuration<'a>(
         ci_kubernetes_version: "",
         control_plane_endpoint: &exposed.public_endpoint,
         api_server: ApiServer {
-            extra_args: [
-                Argument { name: "etcd-compaction-interval", value: "0s".to_owned() },
-                Argument { name: "etcd-prefix", value: format!("/{}", resolved.name) },
-            ],
+            extra_args: api_server_arguments(resolved).map(|(name, value)| Argument { name, value }),
             extra_volumes: (),
             extra_envs: (),
             cert_sans: cert_sans(resolved, exposed),
@@ -306,13 +317,13 @@ fn cluster_configuration<'a>(
         scheduler: Component::default(),
         dns: Dns::default(),
         proxy: Proxy::default(),
-        certificates_dir: "/etc/kubernetes/pki",
-        image_repository: "registry.k8s.io",
+        certificates_dir: CERTIFICATES_DIR,
+        image_repository: IMAGE_REPOSITORY,
         ci_image_repository: "",
         feature_gates: (),
         cluster_name: &resolved.name,
         encryption_algorithm: algorithm,
-        certificate_validity_period: "8760h0m0s",
-        ca_certificate_validity_period: "87600h0m0s",
+        certificate_validity_period: CERTIFICATE_VALIDITY,
+        ca_certificate_validity_period: AUTHORITY_VALIDITY,
     }
 }

@@ -11,14 +11,14 @@ pub mod volumes;
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 
-use crate::{exposed::Exposed, issued::Issued, resolve::Resolved, stored::Stored};
+use crate::{exposed::Exposed, internal_ca, issued::Issued, resolve::Resolved, stored::Stored};
 
 /// What the management cluster has to hold for one tenant, besides what the earlier steps wrote already.
 ///
 /// Whoever applies it destructures it without `..`, so that a new field does not compile until it is applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// The kubeadm configuration, and the egress selector where konnectivity is on.
+    /// The kubeadm configuration, the egress selector where konnectivity is on, the copy of the owner's authorities.
     pub config_maps: Vec<ConfigMap>,
     /// The pods.
     pub deployment: Deployment,
@@ -34,5 +34,6 @@ pub fn plan(
 ) -> Plan {
     let mut config_maps = vec![kubeadm_config::config_map(resolved, exposed, &issued.algorithm.to_string())];
     config_maps.extend(egress_selector::config_map(resolved));
+    config_maps.extend(internal_ca::config_map(resolved));
     Plan { config_maps, deployment: deployment::deployment(resolved, exposed, issued, stored, live) }
 }

@@ -14,6 +14,7 @@ pub fn follow(desired: &mut PodTemplateSpec, live: &PodTemplateSpec) {
     for container in &mut desired.containers {
         if let Some(live) = live.containers.iter().find(|live| live.name == container.name) {
             follow_mounts(container, live);
+            follow_appended(container, live);
         }
     }
 }
@@ -21,6 +22,17 @@ pub fn follow(desired: &mut PodTemplateSpec, live: &PodTemplateSpec) {
 fn follow_mounts(desired: &mut Container, live: &Container) {
     if let (Some(desired), Some(live)) = (desired.volume_mounts.as_mut(), live.volume_mounts.as_ref()) {
         by(desired, live, |mount| mount.mount_path.clone());
+    }
+}
+
+/// The Go operator puts the flag of the egress selector behind all others first, and sorts it in when it looks again.
+fn follow_appended(desired: &mut Container, live: &Container) {
+    const FLAG: &str = "--egress-selector-config-file=";
+    let (Some(desired), Some(live)) = (desired.args.as_mut(), live.args.as_ref()) else { return };
+    let mut appended = desired.clone();
+    appended.sort_by_key(|argument| argument.starts_with(FLAG));
+    if appended == *live {
+        *desired = appended;
     }
 }
 

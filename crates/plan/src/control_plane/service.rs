@@ -12,7 +12,7 @@ use kamaji_api::{
 };
 
 use super::metadata;
-use crate::resolve::Resolved;
+use crate::{rejection::Rejection, resolve::Resolved};
 
 /// Component label of the Service.
 pub const COMPONENT: &str = "service";
@@ -107,6 +107,23 @@ pub fn address(resolved: &Resolved, live: &Service) -> Result<Option<IpAddr>, St
             Err(format!("spec.controlPlane.service.serviceType: \"{other}\" is not a Service type"))
         }
     }
+}
+
+/// The rejection for a port that the management cluster does not have among its node ports. `field` and `message` are a
+/// cause of the API server's refusal of the Service; `None` for another one.
+pub fn out_of_range(resolved: &Resolved, field: &str, message: &str) -> Option<Rejection> {
+    let (_, range) = message.split_once("The range of valid ports is ")?;
+    let index: usize = field.strip_prefix("spec.ports[")?.strip_suffix("].nodePort")?.parse().ok()?;
+    let port = ports(resolved).get(index)?.port;
+    let field = match &resolved.konnectivity {
+        Some(_) if index == 1 => "spec.addons.konnectivity.server.port",
+        _ => "spec.networkProfile.port",
+    };
+    let message = format!(
+        "{port} is none of the node ports of the management cluster ({range}), which a Service of type NodePort needs; \
+         choose one of these"
+    );
+    Some(Rejection::new("PortOutOfRange", field, message))
 }
 
 fn balancer_address(live: &Service) -> Result<Option<IpAddr>, String> {

@@ -1,8 +1,8 @@
 //! The volumes of a tenant's pods.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, ProjectedVolumeSource, SecretProjection,
-    SecretVolumeSource, Volume, VolumeProjection,
+    ConfigMapProjection, ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, ProjectedVolumeSource,
+    SecretProjection, SecretVolumeSource, Volume, VolumeProjection,
 };
 
 use super::names::{self, TenantSecret};
@@ -22,11 +22,17 @@ pub fn volumes(resolved: &Resolved) -> Vec<Volume> {
     let mut volumes =
         resolved.deployment().and_then(|deployment| deployment.additional_volumes.clone()).unwrap_or_default();
     volumes.push(projected(kube_apiserver::PKI_VOLUME, tenant, &api_server_files(r1)));
+    let internal = resolved.internal_ca.as_ref().and_then(|internal| internal.copy(tenant));
     for (volume, _) in trust::DIRECTORIES {
+        if let Some(copy) = &internal {
+            volumes.push(with_internal(volume, tenant, copy));
+            continue;
+        }
         // From R1 on only the certificate: whatever reads these directories has no business with the key.
         let items = r1.then(|| vec![item("ca.crt", "ca.crt")]);
         volumes.push(secret(volume, TenantSecret::Ca.name(tenant), items));
     }
+    volumes.extend(internal.map(|copy| config_map(trust::INTERNAL_VOLUME, copy)));
     let scheduler = TenantSecret::SchedulerKubeconfig.name(tenant);
     volumes.push(secret(kube_scheduler::KUBECONFIG_VOLUME, scheduler, None));
     let controller_manager = TenantSecret::ControllerManagerKubeconfig.name(tenant);
@@ -40,23 +46,22 @@ pub fn volumes(resolved: &Resolved) -> Vec<Volume> {
             empty_dir: Some(EmptyDirVolumeSource { medium: Some("Memory".to_owned()), size_limit: None }),
             ..Volume::default()
         });
-        volumes.push(Volume {
-            name: konnectivity::EGRESS_SELECTOR_VOLUME.to_owned(),
-            config_map: Some(ConfigMapVolumeSource {
-                default_mode: Some(MODE),
-                name: names::egress_selector(tenant),
-                ..ConfigMapVolumeSource::default()
-            }),
-            ..Volume::default()
-        });
+        volumes.push(config_map(konnectivity::EGRESS_SELECTOR_VOLUME, names::egress_selector(tenant)));
         let kubeconfig = TenantSecret::KonnectivityKubeconfig.name(tenant);
         volumes.push(secret(konnectivity::KUBECONFIG_VOLUME, kubeconfig, None));
+        if r1 {
+            volumes.push(projected(konnectivity::PKI_VOLUME, tenant, &[API_SERVER_PAIR]));
+        }
     }
     volumes
 }
 
 /// Files of one Secret: the key, and the path below the mount.
 type Files<'a> = (TenantSecret, &'a [(&'a str, &'a str)]);
+
+/// What kube-apiserver serves with; konnectivity-server shows the same certificate to its agents.
+const API_SERVER_PAIR: Files<'static> =
+    (TenantSecret::ApiServer, &[("apiserver.crt", "apiserver.crt"), ("apiserver.key", "apiserver.key")]);
 
 fn api_server_files(r1: bool) -> Vec<Files<'static>> {
     let ca: Files<'_> = (TenantSecret::Ca, &[("ca.crt", "ca.crt"), ("ca.key", "ca.key")]);
@@ -74,7 +79,7 @@ fn api_server_files(r1: bool) -> Vec<Files<'static>> {
         (ca, front_proxy_ca)
     };
     vec![
-        (TenantSecret::ApiServer, &[("apiserver.crt", "apiserver.crt"), ("apiserver.key", "apiserver.key")]),
+        API_SERVER_PAIR,
         ca,
         (
             TenantSecret::KubeletClient,
@@ -121,6 +126,25 @@ fn projected(volume: &str, tenant: &str, files: &[Files<'_>]) -> Volume {
     Volume {
         name: volume.to_owned(),
         projected: Some(ProjectedVolumeSource { default_mode: Some(MODE), sources: Some(sources.collect()) }),
+        ..Volume::default()
+    }
+}
+
+/// The tenant's own authority, its certificate alone, and the owner's.
+fn with_internal(volume: &str, tenant: &str, copy: &str) -> Volume {
+    let mut volume = projected(volume, tenant, &[(TenantSecret::Ca, &[("ca.crt", "ca.crt")])]);
+    let internal = VolumeProjection {
+        config_map: Some(ConfigMapProjection { name: copy.to_owned(), ..ConfigMapProjection::default() }),
+        ..VolumeProjection::default()
+    };
+    volume.projected.get_or_insert_default().sources.get_or_insert_default().push(internal);
+    volume
+}
+
+fn config_map(volume: &str, name: String) -> Volume {
+    Volume {
+        name: volume.to_owned(),
+        config_map: Some(ConfigMapVolumeSource { default_mode: Some(MODE), name, ..ConfigMapVolumeSource::default() }),
         ..Volume::default()
     }
 }

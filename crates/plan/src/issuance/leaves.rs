@@ -1,4 +1,5 @@
-//! The certificates that kube-apiserver serves and presents (docs/reference/compatibility.md, "Certificates").
+//! The certificates that kube-apiserver serves and presents, and konnectivity-server's
+//! (docs/reference/compatibility.md, "Certificates").
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -11,9 +12,11 @@ use kamaji_pki::{
 
 use super::{BACKDATE, Content, LEAF_LIFETIME, Moment, Request, Signer, algorithm_after, rotation_requested, value};
 use crate::{
+    component::konnectivity,
     control_plane::{kubeadm_config, names::TenantSecret},
     exposed::Exposed,
     resolve::{Resolved, network::is_dns_name},
+    template::TemplateRevision,
 };
 
 /// One leaf certificate: where it is kept, what it says, who signs it.
@@ -25,7 +28,7 @@ struct Leaf {
     signer: Signer,
 }
 
-const LEAVES: [Leaf; 3] = [
+const LEAVES: [Leaf; 4] = [
     Leaf {
         secret: TenantSecret::ApiServer,
         keys: (keys::API_SERVER_CERT, keys::API_SERVER_KEY),
@@ -46,6 +49,13 @@ const LEAVES: [Leaf; 3] = [
         common_name: "front-proxy-client",
         usage: Usage::Client,
         signer: Signer::FrontProxyCa,
+    },
+    Leaf {
+        secret: TenantSecret::KonnectivityCertificate,
+        keys: (keys::TLS_CERT, keys::TLS_KEY),
+        common_name: konnectivity::USER,
+        usage: Usage::ServerAndClient,
+        signer: Signer::Ca,
     },
 ];
 
@@ -70,6 +80,7 @@ pub fn missing<'a>(
     let (dns_names, ip_addresses) = api_server_names(resolved, exposed);
     LEAVES
         .iter()
+        .filter(|leaf| leaf.secret != TenantSecret::KonnectivityCertificate || resolved.konnectivity.is_some())
         .filter_map(|leaf| {
             let serves = leaf.secret == TenantSecret::ApiServer;
             let (dns_names, ip_addresses): (&[String], &[IpAddr]) =
@@ -79,7 +90,15 @@ pub fn missing<'a>(
                 Signer::FrontProxyCa => authorities.front_proxy_ca,
             };
             let existing = live(leaf.secret);
-            let reasons = reasons(leaf, existing, authority, (dns_names, ip_addresses), moment);
+            let expected = Expected {
+                dns_names,
+                ip_addresses,
+                common_name: Some(leaf.common_name),
+                organizations: organizations(resolved, leaf.secret),
+                authority: Some(authority),
+                ..Expected::new(leaf.usage)
+            };
+            let reasons = reasons(leaf, existing, &expected, moment);
             if reasons.is_empty() {
                 return None;
             }
@@ -108,23 +127,19 @@ pub fn missing<'a>(
         .collect()
 }
 
-fn reasons(
-    leaf: &Leaf,
-    existing: Option<&Secret>,
-    authority: &Certificate,
-    (dns_names, ip_addresses): (&[String], &[IpAddr]),
-    moment: &Moment,
-) -> Vec<String> {
+/// The groups that a certificate must have, no others; `None` where any will do.
+///
+/// The Go operator puts konnectivity into `system:masters`. That is taken away when the tenant leaves its template,
+/// because then the pods roll anyway.
+pub(super) fn organizations(resolved: &Resolved, secret: TenantSecret) -> Option<&'static [String]> {
+    let konnectivity = matches!(secret, TenantSecret::KonnectivityCertificate | TenantSecret::KonnectivityKubeconfig);
+    (konnectivity && resolved.revision >= TemplateRevision::R1).then_some(&[])
+}
+
+fn reasons(leaf: &Leaf, existing: Option<&Secret>, expected: &Expected<'_>, moment: &Moment) -> Vec<String> {
     let Some(secret) = existing else { return vec!["the Secret is missing".to_owned()] };
-    let expected = Expected {
-        dns_names,
-        ip_addresses,
-        common_name: Some(leaf.common_name),
-        authority: Some(authority),
-        ..Expected::new(leaf.usage)
-    };
     let (certificate, key) = (value(secret, leaf.keys.0), value(secret, leaf.keys.1));
-    let violations = check::pair(certificate, key, &expected, moment.now, moment.renew_before);
+    let violations = check::pair(certificate, key, expected, moment.now, moment.renew_before);
     let mut reasons: Vec<String> = violations.iter().map(ToString::to_string).collect();
     if rotation_requested(secret) {
         reasons.push("a rotation was asked for".to_owned());

@@ -67,22 +67,21 @@ pub fn data(request: &Request, signers: &Signers) -> Result<Data, Error> {
     Ok(data)
 }
 
-/// The data of a root's Secret.
+/// The data of a root's Secret, whose private key is `key`.
 ///
 /// # Errors
-/// When a key cannot be made.
-pub fn root(which: TenantSecret, profile: &Profile, algorithm: KeyAlgorithm) -> Result<Data, Error> {
-    let key = PrivateKey::generate(algorithm)?;
+/// When the certificate cannot be signed.
+pub fn root(which: TenantSecret, profile: &Profile, key: &PrivateKey) -> Result<Data, Error> {
     let entries: Vec<(&str, Vec<u8>)> = match which {
         TenantSecret::ServiceAccount => {
             vec![(keys::SA_PUBLIC, key.public_key_pem()), (keys::SA_PRIVATE, key.to_pem())]
         }
         TenantSecret::FrontProxyCa => {
-            vec![(keys::FRONT_PROXY_CA_CERT, self_signed(profile, &key)?), (keys::FRONT_PROXY_CA_KEY, key.to_pem())]
+            vec![(keys::FRONT_PROXY_CA_CERT, self_signed(profile, key)?), (keys::FRONT_PROXY_CA_KEY, key.to_pem())]
         }
         _ => {
             // Cluster API reads the authority under the tls keys.
-            let certificate = self_signed(profile, &key)?;
+            let certificate = self_signed(profile, key)?;
             vec![
                 (keys::CA_CERT, certificate.clone()),
                 (keys::CA_KEY, key.to_pem()),

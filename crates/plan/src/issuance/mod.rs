@@ -52,6 +52,16 @@ pub struct Request {
     pub content: Vec<Content>,
 }
 
+impl Request {
+    /// Algorithms of the keys that are to be made.
+    pub fn algorithms(&self) -> impl Iterator<Item = KeyAlgorithm> {
+        self.content.iter().filter_map(|content| match content {
+            Content::Keep { .. } => None,
+            Content::Certificate { algorithm, .. } | Content::Kubeconfig { algorithm, .. } => Some(*algorithm),
+        })
+    }
+}
+
 /// One or two keys of a Secret.
 #[derive(Clone, Debug)]
 pub enum Content {
@@ -154,12 +164,12 @@ pub fn checksum(data: &Data) -> String {
 
 /// What later steps need to know of a Secret that exists.
 pub fn digest(secret: &Secret) -> SecretDigest {
-    let hash = secret.data.as_ref().map(checksum).unwrap_or_default();
+    let own = secret.data.as_ref().map(checksum).unwrap_or_default();
     let annotations = secret.metadata.annotations.as_ref();
     let checksum = annotations.and_then(|annotations| annotations.get(annotations::CHECKSUM)).cloned();
     SecretDigest {
         name: secret.metadata.name.clone().unwrap_or_default(),
-        checksum: checksum.unwrap_or_else(|| hash.clone()),
-        hash,
+        hash: if kubeconfigs::is_go_operators_konnectivity(secret) { String::new() } else { own.clone() },
+        checksum: checksum.unwrap_or(own),
     }
 }

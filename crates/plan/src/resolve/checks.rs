@@ -9,7 +9,7 @@ use kamaji_api::{
 };
 
 use super::{
-    DEFAULT_PORT, Konnectivity, Network, lists,
+    DEFAULT_PORT, Network, lists,
     network::{Cidr, is_dns_label, is_dns_name},
 };
 use crate::{component, rejection::Rejection};
@@ -79,7 +79,6 @@ pub fn network(tenant: &TenantControlPlane) -> Result<Network, Rejection> {
             invalid(field("serviceCidrs"), "the first range has no room for the Service kubernetes; widen it")
         })?),
     };
-    dns_service_ips(profile, &service_cidrs)?;
     Ok(Network {
         port,
         address: address(profile.address.as_deref(), &field("address"))?,
@@ -133,21 +132,6 @@ fn cidrs(
     Ok(ranges)
 }
 
-fn dns_service_ips(profile: &NetworkProfileSpec, service_cidrs: &[String]) -> Result<(), Rejection> {
-    for (index, text) in profile.dns_service_ips.iter().flatten().enumerate() {
-        let field = format!("spec.networkProfile.dnsServiceIPs[{index}]");
-        let address: IpAddr = text.parse().map_err(|_| invalid(&field, format!("\"{text}\" is not an IP address")))?;
-        let inside = service_cidrs.iter().filter_map(|range| Cidr::parse(range)).any(|range| range.contains(address));
-        if !inside {
-            return Err(invalid(
-                field,
-                format!("{text} lies in no service range ({}); choose one inside", service_cidrs.join(", ")),
-            ));
-        }
-    }
-    Ok(())
-}
-
 fn cert_sans(profile: &NetworkProfileSpec) -> Result<Vec<String>, Rejection> {
     let sans = profile.cert_sans.clone().unwrap_or_default();
     for (index, san) in sans.iter().enumerate() {
@@ -198,8 +182,9 @@ pub fn preferred_address_types(spec: &TenantControlPlaneSpec) -> Result<Vec<Stri
     Ok(types.iter().map(|kind| kind.as_str().to_owned()).collect())
 }
 
-/// Names and paths in the pod that a user's additions must not take.
-pub fn deployment(spec: &TenantControlPlaneSpec) -> Result<(), Rejection> {
+/// Names and paths in the pod that a user's additions must not take. With `internal_ca`, every container has the
+/// directories of certificate authorities.
+pub fn deployment(spec: &TenantControlPlaneSpec, internal_ca: bool) -> Result<(), Rejection> {
     let Some(deployment) = &spec.control_plane.deployment else { return Ok(()) };
     let field = |name: &str| format!("spec.controlPlane.deployment.{name}");
     if let Some(replicas) = deployment.replicas.filter(|&replicas| replicas < 0) {
@@ -234,7 +219,9 @@ pub fn deployment(spec: &TenantControlPlaneSpec) -> Result<(), Rejection> {
         component::konnectivity::SOCKET_VOLUME,
         component::konnectivity::EGRESS_SELECTOR_VOLUME,
         component::konnectivity::KUBECONFIG_VOLUME,
+        component::konnectivity::PKI_VOLUME,
     ]);
+    volumes.extend(internal_ca.then_some(component::trust::INTERNAL_VOLUME));
     for (index, volume) in deployment.additional_volumes.iter().flatten().enumerate() {
         if !volumes.insert(&volume.name) {
             return Err(invalid(
@@ -248,10 +235,13 @@ pub fn deployment(spec: &TenantControlPlaneSpec) -> Result<(), Rejection> {
     let in_api_server =
         trust().chain(["/etc/kubernetes/pki", "/run/konnectivity", "/etc/kubernetes/konnectivity/configurations"]);
     let in_controller_manager = trust().chain(["/etc/kubernetes", "/etc/kubernetes/pki"]);
+    let in_scheduler = trust().filter(|_| internal_ca).chain(["/etc/kubernetes"]);
+    let in_all = || internal_ca.then_some(component::trust::INTERNAL_PATH);
     lists::deployment(deployment)?;
-    mount_paths("apiServer", mounts.api_server.as_deref(), in_api_server.collect())?;
-    mount_paths("controllerManager", mounts.controller_manager.as_deref(), in_controller_manager.collect())?;
-    mount_paths("scheduler", mounts.scheduler.as_deref(), BTreeSet::from(["/etc/kubernetes"]))
+    mount_paths("apiServer", mounts.api_server.as_deref(), in_api_server.chain(in_all()).collect())?;
+    let in_controller_manager = in_controller_manager.chain(in_all()).collect();
+    mount_paths("controllerManager", mounts.controller_manager.as_deref(), in_controller_manager)?;
+    mount_paths("scheduler", mounts.scheduler.as_deref(), in_scheduler.chain(in_all()).collect())
 }
 
 fn mount_paths(component: &str, mounts: Option<&[VolumeMount]>, taken: BTreeSet<&str>) -> Result<(), Rejection> {
@@ -265,25 +255,4 @@ fn mount_paths(component: &str, mounts: Option<&[VolumeMount]>, taken: BTreeSet<
         }
     }
     Ok(())
-}
-
-/// konnectivity-server's settings, when the addon is on.
-pub fn konnectivity(spec: &TenantControlPlaneSpec) -> Result<Option<Konnectivity>, Rejection> {
-    let Some(addon) = spec.addons.as_ref().and_then(|addons| addons.konnectivity.as_ref()) else { return Ok(None) };
-    let server = addon.server.as_ref();
-    let port = server.map_or(component::konnectivity::DEFAULT_PORT, |server| server.port);
-    if !u16::try_from(port).is_ok_and(|port| port != 0) {
-        return Err(invalid(
-            "spec.addons.konnectivity.server.port",
-            format!("{port} is not a port; choose one from 1 to 65535"),
-        ));
-    }
-    Ok(Some(Konnectivity {
-        port,
-        image: server.and_then(|server| server.image.clone()),
-        version: server.and_then(|server| server.version.clone()).filter(|version| !version.is_empty()),
-        extra_args: server.and_then(|server| server.extra_args.clone()).unwrap_or_default(),
-        resources: server.and_then(|server| server.resources.clone()),
-        security_context: server.and_then(|server| server.security_context.clone()),
-    }))
 }

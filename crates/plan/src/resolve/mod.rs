@@ -4,15 +4,17 @@
 //! The admission webhook and the reconcile call the same function. No I/O, no clock.
 
 mod checks;
+mod konnectivity;
 mod lists;
 pub mod network;
 mod store;
 
 use std::{net::IpAddr, sync::Arc};
 
+use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ResourceRequirements, SecurityContext, VolumeMount},
+    core::v1::{ConfigMap, ResourceRequirements, VolumeMount},
 };
 use kamaji_api::{
     DataStore, TenantControlPlane, contract,
@@ -25,8 +27,17 @@ use kamaji_pki::KeyAlgorithm;
 
 pub use kamaji_api::contract::DEFAULT_ADMISSION_PLUGINS;
 
-pub use self::store::{Store, StoreIdentity};
-use crate::{rejection::Rejection, template::TemplateRevision, version::Version};
+pub use self::{
+    konnectivity::Konnectivity,
+    store::{Store, StoreIdentity},
+};
+use crate::{
+    component,
+    internal_ca::{self, InternalCa},
+    rejection::Rejection,
+    template::TemplateRevision,
+    version::Version,
+};
 
 /// Port of the API server where the specification has none (CRD default).
 pub const DEFAULT_PORT: u16 = 6443;
@@ -44,6 +55,12 @@ pub struct Observed<'a> {
     pub deployment: Option<&'a Deployment>,
     /// Schema and user of the existing datastore-config Secret.
     pub recorded_identity: Option<&'a StoreIdentity>,
+    /// The ConfigMap with the owner's certificate authorities; `None` when it does not exist.
+    pub internal_ca: Option<&'a ConfigMap>,
+    /// The copies of it that the tenant has.
+    pub internal_ca_copies: &'a [Arc<ConfigMap>],
+    /// The clock of the pass.
+    pub now: Timestamp,
 }
 
 /// Addresses, ranges and names of a tenant.
@@ -67,23 +84,6 @@ pub struct Network {
     pub kubernetes_service_ip: Option<IpAddr>,
     /// Names and addresses that the user wants in the API server's certificate.
     pub cert_sans: Vec<String>,
-}
-
-/// konnectivity-server's settings.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Konnectivity {
-    /// Port for agents.
-    pub port: i32,
-    /// Image without its tag.
-    pub image: Option<String>,
-    /// Tag; derived from the tenant's minor when absent.
-    pub version: Option<String>,
-    /// The user's flags.
-    pub extra_args: Vec<String>,
-    /// Resources of the container.
-    pub resources: Option<ResourceRequirements>,
-    /// Security context of the container.
-    pub security_context: Option<SecurityContext>,
 }
 
 /// A tenant that can be acted on.
@@ -111,6 +111,8 @@ pub struct Resolved {
     pub store: Store,
     /// konnectivity-server, when the addon is on.
     pub konnectivity: Option<Konnectivity>,
+    /// The owner's certificate authorities, when there are to be any.
+    pub internal_ca: Option<InternalCa>,
     /// Issuer of service-account tokens.
     pub service_account_issuer: String,
     /// Key algorithm that the user asked for.
@@ -181,14 +183,17 @@ pub fn resolve(tenant: &Arc<TenantControlPlane>, observed: &Observed<'_>) -> Res
     let installed = installed_version(tenant, observed.deployment);
     let version = Version::check(&spec.kubernetes.version, installed.as_ref())?;
     let network = checks::network(tenant)?;
-    checks::deployment(spec)?;
+    checks::deployment(spec, tenant.internal_ca_config_map().is_some())?;
     let preferred_address_types = checks::preferred_address_types(spec)?;
     let admission_plugins = admission_plugins(spec.kubernetes.admission_controllers.as_deref())?;
     let encryption_algorithm = encryption_algorithm(tenant, &version)?;
-    let konnectivity = checks::konnectivity(spec)?;
+    let changes = installed.as_ref().is_some_and(|installed| installed != &version);
+    let running = observed.deployment.filter(|_| !changes);
+    let running = running.and_then(|live| container(live, component::konnectivity::NAME));
+    let konnectivity = konnectivity::resolve(spec, network.port, version.minor, running)?;
     lists::service_ports(spec, network.port, konnectivity.as_ref())?;
     let store = store::resolve(tenant, observed)?;
-    let changes = installed.as_ref().is_some_and(|installed| installed != &version);
+    let internal_ca = internal_ca::resolve(tenant, observed)?;
     let asked = annotation(tenant, contract::annotations::TEMPLATE_REVISION);
     let revision = TemplateRevision::of(observed.deployment, asked, changes);
     let service_account_issuer = recorded_issuer(observed.deployment)
@@ -205,6 +210,7 @@ pub fn resolve(tenant: &Arc<TenantControlPlane>, observed: &Observed<'_>) -> Res
         preferred_address_types,
         store,
         konnectivity,
+        internal_ca,
         service_account_issuer,
         encryption_algorithm,
         revision,

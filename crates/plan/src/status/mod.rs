@@ -1,7 +1,9 @@
 //! The status of a tenant: a report of what was observed and done, never the only copy of a fact.
 
+pub mod addons;
 pub mod conditions;
 pub mod phase;
+pub mod tenant;
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -16,7 +18,7 @@ use kamaji_api::{
     tenant_control_plane::{DeploymentReport, Phase, SecretReferenceStatus, ServiceReport},
 };
 
-use self::conditions::Outcome;
+use self::{conditions::Outcome, tenant::TenantReport};
 use crate::{
     control_plane::names::{self, TenantSecret},
     exposed::Exposed,
@@ -42,6 +44,8 @@ pub struct Findings<'a> {
     pub kubeadm_checksum: Option<&'a str>,
     /// The Deployment as it is now.
     pub deployment: Option<&'a Deployment>,
+    /// What the session with the tenant's own API says; `None` while there is none.
+    pub tenant: Option<&'a TenantReport>,
 }
 
 /// Computes the whole status. What the pass did not get to keeps its last report; times move only with what they date.
@@ -76,8 +80,20 @@ pub fn status(
     if let Some(issued) = findings.issued {
         secrets(&mut status, issued, &now);
     }
+    let installed = installed(&status, tenant, findings, outcome);
     deployment(&mut status, tenant, findings, &now);
-    if outcome.is_done() {
+    status.kubernetes_resources.version.version = installed;
+    addons::server(&mut status.addons.konnectivity, findings, &now);
+    if let Some(in_place) = findings.tenant.and_then(|report| report.in_place.as_ref()) {
+        addons::tenant(&mut status.addons, &in_place.addons, &now);
+        let phase = &mut status.kubeadm_phase.bootstrap_token;
+        if phase.checksum != in_place.cluster_info_checksum {
+            phase.checksum.clone_from(&in_place.cluster_info_checksum);
+            phase.last_update = Some(now.clone());
+        }
+    }
+    // A refused specification was looked at to the end: for kstatus it is Failed, not in progress for ever.
+    if outcome.is_done() || matches!(outcome, Outcome::Rejected(_)) {
         status.observed_generation = tenant.metadata.generation;
     }
     let mut reported = status.conditions.take().unwrap_or_default();
@@ -173,9 +189,74 @@ fn deployment(status: &mut TenantControlPlaneStatus, tenant: &TenantControlPlane
         };
     }
     let version = &mut status.kubernetes_resources.version;
-    let phase = phase::phase(tenant, live, version.version.as_deref());
-    if phase::is_settled(phase, live) {
-        version.version = Some(tenant.spec.kubernetes.version.clone());
+    version.status = Some(phase::phase(tenant, live, version.version.as_deref()));
+}
+
+/// The version that the tenant runs. Until a specification is carried out, the pods are those of an earlier one.
+fn installed(
+    status: &TenantControlPlaneStatus,
+    tenant: &TenantControlPlane,
+    findings: &Findings<'_>,
+    outcome: &Outcome,
+) -> Option<String> {
+    let before = status.kubernetes_resources.version.version.clone();
+    let Some(live) = findings.deployment.filter(|_| outcome.is_done()) else { return before };
+    let phase = phase::phase(tenant, live, before.as_deref());
+    if phase::is_settled(phase, live) { Some(tenant.spec.kubernetes.version.clone()) } else { before }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStatus};
+    use kamaji_api::conditions as api;
+
+    use super::{
+        conditions::{Outcome, Trouble},
+        *,
+    };
+    use crate::rejection::Rejection;
+
+    #[test]
+    fn a_version_counts_as_installed_only_when_it_was_carried_out() {
+        let mut tenant = TenantControlPlane::default();
+        tenant.spec.kubernetes.version = "v1.37.0".to_owned();
+        let mut before = TenantControlPlaneStatus::default();
+        before.kubernetes_resources.version.version = Some("v1.36.3".to_owned());
+        tenant.status = Some(before);
+        let replicas = Some(2);
+        let live = Deployment {
+            spec: Some(DeploymentSpec { replicas, ..Default::default() }),
+            status: Some(DeploymentStatus {
+                replicas,
+                ready_replicas: replicas,
+                updated_replicas: replicas,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let findings = Findings { deployment: Some(&live), ..Findings::default() };
+        let installed = |outcome| {
+            let after = status(&tenant, &findings, &outcome, Timestamp::UNIX_EPOCH);
+            after.kubernetes_resources.version.version
+        };
+        assert_eq!(installed(Outcome::Done).as_deref(), Some("v1.37.0"));
+        let refused = Outcome::Rejected(Rejection::new("Unsupported", "spec.kubernetes.version", "not so far at once"));
+        assert_eq!(installed(refused).as_deref(), Some("v1.36.3"));
     }
-    version.status = Some(phase);
+
+    #[test]
+    fn a_generation_is_observed_when_it_was_carried_out_or_refused_and_not_before() {
+        let mut tenant = TenantControlPlane::default();
+        tenant.metadata.generation = Some(3);
+        tenant.status = Some(TenantControlPlaneStatus { observed_generation: Some(2), ..Default::default() });
+        let after = |outcome| status(&tenant, &Findings::default(), &outcome, Timestamp::UNIX_EPOCH);
+        let trouble = || Trouble::new("Why", "because");
+        for outcome in [Outcome::Waiting(trouble()), Outcome::Failed(trouble())] {
+            assert_eq!(after(outcome).observed_generation, Some(2));
+        }
+        assert_eq!(after(Outcome::Done).observed_generation, Some(3));
+        let refused = after(Outcome::Rejected(Rejection::new("Invalid", "spec.x", "it cannot work")));
+        assert_eq!(refused.observed_generation, Some(3));
+        assert!(api::is_true(refused.conditions.as_deref().unwrap(), api::STALLED));
+    }
 }

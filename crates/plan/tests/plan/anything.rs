@@ -3,15 +3,16 @@
 use std::sync::{Arc, LazyLock};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kamaji_api::{DataStore, TenantControlPlane};
-use kamaji_pki::{Authority, Certificate, KeyAlgorithm};
+use kamaji_pki::{Authority, Certificate, KeyAlgorithm, PrivateKey};
 use kamaji_plan::{
     control_plane::{self, names::TenantSecret, service},
     exposed::Exposed,
     issuance::{self, Moment, authorities, kubeconfigs, leaves, mint},
     resolve::{self, Observed, StoreIdentity},
     status::{self, Findings, conditions::Outcome},
+    tenant_cluster,
 };
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use serde_json::{Value, json};
@@ -270,12 +271,30 @@ struct Situation {
     live: Option<Vec<(Index, Change)>>,
     store: Vec<(Index, Change)>,
     recorded: Option<(String, String)>,
+    /// Keys and texts of the owner's ConfigMap.
+    internal_ca: Option<Vec<(String, String)>>,
+}
+
+/// Certificates, or what may stand in their place.
+fn certificates() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => Just(String::from_utf8(CA.1.clone()).unwrap()),
+        1 => any::<Index>().prop_map(|at| {
+            let text = String::from_utf8(CA.1.clone()).unwrap();
+            text[..at.index(text.len())].to_owned()
+        }),
+        1 => text(),
+    ]
 }
 
 fn situation() -> impl Strategy<Value = Situation> {
     let annotation = (
-        proptest::sample::select(vec!["kamaji.clastix.io/template-revision", "kamaji.clastix.io/encryptionAlgorithm"])
-            .prop_map(str::to_owned),
+        proptest::sample::select(vec![
+            "kamaji.clastix.io/template-revision",
+            "kamaji.clastix.io/encryptionAlgorithm",
+            "kamaji.clastix.io/internalCACertificatesConfigMap",
+        ])
+        .prop_map(str::to_owned),
         text(),
     );
     (
@@ -288,17 +307,10 @@ fn situation() -> impl Strategy<Value = Situation> {
         option::of(vec(change(), 0..4)),
         prop_oneof![4 => Just(Vec::new()), 1 => vec(change(), 0..3)],
         option::weighted(0.2, (text(), text())),
+        option::weighted(0.3, vec((text(), certificates()), 0..4)),
     )
-        .prop_map(|(full, name, namespace, annotations, spec, status, live, store, recorded)| Situation {
-            full,
-            name,
-            namespace,
-            annotations,
-            spec,
-            status,
-            live,
-            store,
-            recorded,
+        .prop_map(|(full, name, namespace, annotations, spec, status, live, store, recorded, internal_ca)| {
+            Situation { full, name, namespace, annotations, spec, status, live, store, recorded, internal_ca }
         })
 }
 
@@ -325,7 +337,8 @@ static STATUS: LazyLock<Value> = LazyLock::new(|| {
 /// The authority that a certificate without a fault is checked against.
 static CA: LazyLock<(Certificate, Vec<u8>)> = LazyLock::new(|| {
     let profile = authorities::profile(TenantSecret::Ca, now());
-    let data = mint::root(TenantSecret::Ca, &profile, KeyAlgorithm::EcdsaP256).unwrap();
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let data = mint::root(TenantSecret::Ca, &profile, &key).unwrap();
     Authority::from_pem(&data["ca.crt"].0, &data["ca.key"].0).unwrap();
     (Certificate::from_pem(&data["ca.crt"].0).unwrap(), data["ca.crt"].0.clone())
 });
@@ -339,12 +352,17 @@ struct Objects {
     live: Option<Deployment>,
     data_store: DataStore,
     recorded: Option<StoreIdentity>,
+    internal_ca: Option<ConfigMap>,
 }
 
 impl Situation {
     /// The objects as a watch would decode them. What an API server would never hand out is left away.
     fn objects(&self) -> Objects {
-        let spec = changed(if self.full { FULL.clone() } else { MINIMAL.clone() }, &self.spec);
+        let mut spec = if self.full { FULL.clone() } else { MINIMAL.clone() };
+        if self.internal_ca.is_some() {
+            spec["internalCACertificatesConfigMap"] = json!("authorities");
+        }
+        let spec = changed(spec, &self.spec);
         let mut object = json!({
             "apiVersion": "kamaji.clastix.io/v1alpha1", "kind": "TenantControlPlane",
             "metadata": {
@@ -365,6 +383,10 @@ impl Situation {
             live: live.and_then(|live| serde_json::from_value(live).ok()),
             data_store: data_store.unwrap_or_else(|_| sample::data_store()),
             recorded: self.recorded.clone().map(|(schema, user)| StoreIdentity { schema, user }),
+            internal_ca: self
+                .internal_ca
+                .clone()
+                .map(|keys| ConfigMap { data: Some(keys.into_iter().collect()), ..ConfigMap::default() }),
         }
     }
 }
@@ -376,6 +398,9 @@ fn outcome(objects: &Objects) -> Result<Vec<u8>, (String, String)> {
         default_data_store: Some("default"),
         deployment: objects.live.as_ref(),
         recorded_identity: objects.recorded.as_ref(),
+        internal_ca: objects.internal_ca.as_ref(),
+        internal_ca_copies: &[],
+        now: now(),
     };
     let reported = |outcome: &Outcome, findings: &Findings<'_>| {
         serde_json::to_value(status::status(&objects.tenant, findings, outcome, now())).unwrap()
@@ -394,6 +419,7 @@ fn outcome(objects: &Objects) -> Result<Vec<u8>, (String, String)> {
     let plan = control_plane::plan(&resolved, &exposed, &issued, &stored, objects.live.as_ref());
     let moment = Moment { now: now(), renew_before: SignedDuration::from_hours(24) };
     let (ca, pem) = &*CA;
+    let tenant_cluster = tenant_cluster::plan(&resolved, &exposed, KeyAlgorithm::EcdsaP256, pem);
     let signers = leaves::Authorities { ca, front_proxy_ca: ca };
     let mut requests = leaves::missing(&resolved, &exposed, &signers, KeyAlgorithm::EcdsaP256, |_| None, &moment);
     requests.extend(kubeconfigs::missing(&resolved, &exposed, ca, pem, KeyAlgorithm::EcdsaP256, |_| None, &moment));
@@ -406,11 +432,12 @@ fn outcome(objects: &Objects) -> Result<Vec<u8>, (String, String)> {
         stored: Some(&stored),
         kubeadm_checksum: Some("checksum"),
         deployment: Some(&plan.deployment),
+        tenant: None,
     };
     let status = reported(&Outcome::Done, &found);
     let all = (service, plan.config_maps, plan.deployment, secret, status);
     let mut bytes = serde_json::to_vec(&all).expect("every plan can be written");
-    bytes.extend(format!("{requests:?}").into_bytes());
+    bytes.extend(format!("{requests:?}{tenant_cluster:?}").into_bytes());
     Ok(bytes)
 }
 

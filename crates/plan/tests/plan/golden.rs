@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 const TENANTS: [&str; 3] = ["etcd-basic", "etcd-full", "lb"];
 
 /// Objects of one captured tenant.
-struct Captured {
+pub struct Captured {
     tenant: Arc<TenantControlPlane>,
     data_store: DataStore,
     deployment: Deployment,
@@ -34,7 +34,7 @@ struct Captured {
 }
 
 /// Objects captured from runs of the Go operator; absent in a plain clone.
-fn golden() -> Option<PathBuf> {
+pub fn golden() -> Option<PathBuf> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/upstream/golden");
     if folder.is_dir() {
         return Some(folder);
@@ -43,13 +43,13 @@ fn golden() -> Option<PathBuf> {
     None
 }
 
-fn objects(file: &str) -> Vec<Value> {
+pub fn objects(file: &str) -> Vec<Value> {
     let file = golden().unwrap().join(file);
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     serde_saphyr::from_multiple(&text).unwrap()
 }
 
-fn captured(name: &str) -> Captured {
+pub fn captured(name: &str) -> Captured {
     let all = objects(&format!("{name}/management.yaml"));
     let of_kind = |kind: &str| all.iter().filter(|object| object["kind"] == kind).cloned().collect::<Vec<_>>();
     let secrets: Vec<Secret> =
@@ -75,18 +75,19 @@ fn captured(name: &str) -> Captured {
 }
 
 impl Captured {
-    fn resolved(&self) -> Resolved {
+    pub fn resolved(&self) -> Resolved {
         let identity = datastore::recorded_identity(&self.secrets[&TenantSecret::DatastoreConfig]);
         let observed = Observed {
             data_store: Some(&self.data_store),
             default_data_store: None,
             deployment: Some(&self.deployment),
             recorded_identity: identity.as_ref(),
+            ..Observed::default()
         };
         resolve::resolve(&self.tenant, &observed).unwrap()
     }
 
-    fn exposed(&self, resolved: &Resolved) -> Exposed {
+    pub fn exposed(&self, resolved: &Resolved) -> Exposed {
         Exposed::new(resolved, service::address(resolved, &self.service).unwrap().unwrap())
     }
 

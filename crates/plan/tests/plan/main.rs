@@ -7,8 +7,12 @@
     reason = "a test fails by panicking, in its functions beside the test as well"
 )]
 
+mod addons;
 mod anything;
 mod golden;
+mod internal_ca;
+mod konnectivity;
 mod objects;
 mod rejections;
 mod sample;
+mod tenant_cluster;

@@ -68,13 +68,6 @@ const ONE_FIELD: &[(&str, &str, &str, &str)] = &[
         "spec.networkProfile.podCidrs[1]",
         "at most one IPv4 and one IPv6",
     ),
-    ("networkProfile.dnsServiceIPs", r#"["dns"]"#, "spec.networkProfile.dnsServiceIPs[0]", "is not an IP address"),
-    (
-        "networkProfile",
-        r#"{"serviceCidr": "10.96.0.0/16", "dnsServiceIPs": ["10.97.0.10"]}"#,
-        "spec.networkProfile.dnsServiceIPs[0]",
-        "choose one inside",
-    ),
     ("networkProfile.address", r#""example.com""#, "spec.networkProfile.address", "is not an IP address"),
     (
         "networkProfile.advertiseAddress",
@@ -158,7 +151,20 @@ const ONE_FIELD: &[(&str, &str, &str, &str)] = &[
         "remove it or correct its name",
     ),
     ("kubernetes.encryptionAlgorithm", r#""Ed25519""#, "spec.kubernetes.encryptionAlgorithm", "is not one of RSA-2048"),
-    ("addons.konnectivity.server.port", "70000", "spec.addons.konnectivity.server.port", "choose one from 1 to 65535"),
+    (
+        "addons.konnectivity.server.port",
+        "50000",
+        "spec.addons.konnectivity.server.port",
+        "choose one from 1024 to 49151",
+    ),
+    ("addons.konnectivity.server.port", "443", "spec.addons.konnectivity.server.port", "choose one from 1024 to 49151"),
+    (
+        "addons.konnectivity.server.port",
+        "8134",
+        "spec.addons.konnectivity.server.port",
+        "in the control plane's pod already",
+    ),
+    ("addons.konnectivity.server.port", "10257", "spec.addons.konnectivity.server.port", "choose another"),
     (
         "controlPlane.deployment.additionalContainers",
         r#"[{"name": "a", "env": [{"name": "A"}, {"name": "B"}, {"name": "A", "value": "2"}]}]"#,

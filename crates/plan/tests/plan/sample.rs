@@ -61,6 +61,7 @@ pub fn resolve(tenant: &Arc<TenantControlPlane>, live: Option<&Deployment>) -> R
         default_data_store: Some("default"),
         deployment: live,
         recorded_identity: None,
+        ..Observed::default()
     };
     resolve::resolve(tenant, &observed)
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Secret;
-use kamaji_api::{DataStore, Driver, TenantControlPlane, contract, data_store::ContentRef};
+use kamaji_api::{DataStore, Driver, data_store::ContentRef};
 use kamaji_datastore::{BasicAuth, Connection, Secret as Password, Tls};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 
 /// Why the material of a DataStore cannot be used. Each is a sentence that names the field.
 #[derive(Debug, thiserror::Error)]
@@ -165,22 +165,4 @@ async fn bytes(client: &Client, reference: &ContentRef, field: &str) -> Result<V
         .and_then(|found| found.data.and_then(|mut data| data.remove(&secret.key_path)))
         .map(|value| value.0)
         .ok_or_else(|| Error::NotFound { field: field.to_owned(), secret: full, key: secret.key_path.clone() })
-}
-
-/// The DataStore that a tenant holds: it may have keys there. One that is still on its way counts from its finalizer on.
-pub fn used_store(tenant: &TenantControlPlane) -> Option<String> {
-    let reported = tenant.status.as_ref().and_then(|status| status.storage.data_store_name.clone());
-    let held = tenant.finalizers().iter().any(|finalizer| finalizer == contract::finalizers::DATASTORE);
-    reported.or_else(|| tenant.spec.data_store.clone().filter(|_| held))
-}
-
-/// `namespace/name` of the tenants on a DataStore, sorted.
-pub fn used_by<'a>(name: &str, tenants: impl IntoIterator<Item = &'a TenantControlPlane>) -> Vec<String> {
-    let mut users: Vec<String> = tenants
-        .into_iter()
-        .filter(|tenant| used_store(tenant).as_deref() == Some(name))
-        .map(|tenant| format!("{}/{}", tenant.namespace().unwrap_or_default(), tenant.name_any()))
-        .collect();
-    users.sort();
-    users
 }

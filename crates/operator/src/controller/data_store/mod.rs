@@ -2,13 +2,13 @@
 
 pub mod credentials;
 pub mod pool;
-mod secret_watch;
+mod reserved;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time};
 use kamaji_api::{
     DataStore, DataStoreStatus,
     conditions::{self, ConditionStatus},
@@ -16,6 +16,7 @@ use kamaji_api::{
 };
 use kamaji_apply::EventType;
 use kamaji_pki::Authority;
+use kamaji_plan::claim;
 use kube::{
     ResourceExt,
     runtime::{
@@ -27,11 +28,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::Instrument;
 
-use self::{
-    pool::{Opened, Pool},
-    secret_watch::SecretWatch,
-};
-use super::{backoff::Backoff, context::Context, stores::Stores};
+use self::pool::{Opened, Pool};
+use super::{backoff::Backoff, context::Context, named_watch::NamedWatch, stores::Stores};
 
 /// Name of the controller in progress reports and metrics.
 pub const CONTROLLER: &str = "datastore";
@@ -51,7 +49,7 @@ pub struct Shared {
     context: Context,
     stores: Stores,
     pool: Arc<Pool>,
-    secrets: SecretWatch,
+    secrets: NamedWatch<Secret, DataStore>,
     backoff: Backoff,
     tenants: UnboundedSender<ObjectRef<kamaji_api::TenantControlPlane>>,
 }
@@ -59,8 +57,14 @@ pub struct Shared {
 impl Shared {
     /// Nothing is open yet.
     pub fn new(context: Context, stores: Stores, pool: Arc<Pool>, wake: &super::stores::Wake) -> Self {
-        let secrets = SecretWatch::new(context.process.client.clone(), wake.data_stores.clone());
+        let secrets = NamedWatch::new(context.process.client.clone(), wake.data_stores.clone());
         Self { context, stores, pool, secrets, backoff: Backoff::default(), tenants: wake.tenants.clone() }
+    }
+
+    /// Lets go of a DataStore that is gone.
+    fn close(&self, name: &str) {
+        self.pool.remove(name);
+        self.secrets.follow(&ObjectRef::new(name), BTreeSet::new());
     }
 }
 
@@ -75,7 +79,15 @@ pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<DataStor
         )
     };
     let never = |_: Arc<DataStore>, error: &std::convert::Infallible, _: Arc<Shared>| match *error {};
-    applier(reconcile, never, shared, store, queue, Config::default()).for_each(|_| std::future::ready(())).await;
+    applier(reconcile, never, Arc::clone(&shared), store, queue, Config::default())
+        .for_each(|ended| {
+            // It went without its finalizer being taken off by us.
+            if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = ended {
+                shared.close(&gone.name);
+            }
+            std::future::ready(())
+        })
+        .await;
 }
 
 async fn reconcile(data_store: Arc<DataStore>, shared: &Shared) -> Action {
@@ -109,21 +121,21 @@ async fn pass(data_store: &Arc<DataStore>, shared: &Shared) -> Result<Action, ka
     }
     let name = data_store.name_any();
     let tenants = shared.stores.tenants.store.state();
-    let used_by = credentials::used_by(&name, tenants.iter().map(AsRef::as_ref));
+    let used_by = claim::used_by(&name, &tenants);
     if data_store.metadata.deletion_timestamp.is_some() {
         return release(data_store, shared, used_by).await;
     }
     hold(data_store, shared).await?;
-    shared.secrets.follow(&name, &credentials::references(data_store));
+    shared.secrets.follow(&ObjectRef::new(&name), credentials::references(data_store));
     let verdict = check(data_store, shared).await;
     let usable = verdict.is_ok();
     write_status(data_store, shared, used_by, &verdict).await?;
-    Ok(if usable {
-        shared.backoff.reset(&name);
-        Action::requeue(shared.backoff.spread(PROBE))
-    } else {
-        Action::requeue(shared.backoff.next(&name).min(RETRY))
-    })
+    if !usable {
+        return Ok(Action::requeue(shared.backoff.next(&name).min(RETRY)));
+    }
+    reserved::free(data_store, shared).await?;
+    shared.backoff.reset(&name);
+    Ok(Action::requeue(shared.backoff.spread(PROBE)))
 }
 
 /// Reason and sentence of a DataStore that cannot be used.
@@ -226,9 +238,7 @@ async fn release(data_store: &DataStore, shared: &Shared, used_by: Vec<String>) 
             Err(error) => return Err(error),
         }
     }
-    let name = data_store.name_any();
-    shared.pool.remove(&name);
-    shared.secrets.follow(&name, &std::collections::BTreeSet::new());
+    shared.close(&data_store.name_any());
     Ok(Action::await_change())
 }
 

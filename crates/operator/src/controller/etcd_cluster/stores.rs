@@ -1,6 +1,6 @@
 //! The watches of this controller, and what they wake.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::{
@@ -11,17 +11,18 @@ use k8s_openapi::api::{
 use kamaji_api::{DataStore, EtcdCluster, contract};
 use kamaji_apply::store;
 use kamaji_plan::etcd_cluster::names;
-use kube::{
-    Api, Client, Resource, ResourceExt,
-    core::DeserializeGuard,
-    runtime::{reflector::ObjectRef, watcher::Event},
-};
+use kube::{Api, Client, Resource, ResourceExt, core::DeserializeGuard, runtime::reflector::ObjectRef};
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::CONTROLLER;
 use crate::{
-    controller::cache::Cache,
-    process::{Process, progress::Progress},
+    controller::{
+        cache::Cache,
+        stores::{Events, Seen, pump},
+    },
+    process::Process,
 };
 
 /// Everything that this controller reads.
@@ -52,43 +53,34 @@ pub type Wakes = BoxStream<'static, ObjectRef<EtcdCluster>>;
 impl Stores {
     /// Opens the watches. The stores are as new as the last poll of the stream.
     pub fn watch(process: &Process, namespace: &str) -> (Self, Wakes) {
-        let (client, progress) = (&process.client, &process.progress);
-        let (clusters, cluster_wakes) = {
-            let queued = process.clone();
-            open(client, progress, "EtcdClusters", None, move |cluster: &EtcdCluster, deleted| {
-                let name = cluster.name_any();
-                if deleted {
-                    queued.progress.forgotten(CONTROLLER, &*name);
-                } else if queued.leadership.is_held() {
-                    // A standby takes up nothing, so that nothing waits for it.
-                    queued.progress.queued(CONTROLLER, &*name);
-                }
-                Some(name)
-            })
-        };
-        let (data_stores, data_store_wakes) =
-            open(client, progress, "DataStores", None, |store: &DataStore, _| Some(store.name_any()));
-        let here = Some(namespace);
-        let (secrets, secret_wakes) = open::<Secret>(client, progress, "etcd Secrets", here, labelled);
-        let (config_maps, config_map_wakes) = open::<ConfigMap>(client, progress, "etcd ConfigMaps", here, labelled);
-        let (services, service_wakes) = open::<Service>(client, progress, "etcd Services", here, labelled);
-        let (disruption_budgets, budget_wakes) =
-            open::<PodDisruptionBudget>(client, progress, "etcd PodDisruptionBudgets", here, labelled);
-        let (stateful_sets, set_wakes) = open::<StatefulSet>(client, progress, "etcd StatefulSets", here, labelled);
-        let (pods, pod_wakes) = open::<Pod>(client, progress, "etcd Pods", here, labelled);
-        let (claims, claim_wakes) =
-            open::<PersistentVolumeClaim>(client, progress, "etcd PersistentVolumeClaims", here, labelled);
-        let wakes = futures::stream::select_all([
-            cluster_wakes,
-            data_store_wakes,
-            secret_wakes,
-            config_map_wakes,
-            service_wakes,
-            budget_wakes,
-            set_wakes,
-            pod_wakes,
-            claim_wakes,
+        let (client, progress, here) = (&process.client, &process.progress, Some(namespace));
+        let (clusters, cluster_events) = open::<EtcdCluster>(client, None);
+        let (data_stores, data_store_events) = open::<DataStore>(client, None);
+        let (secrets, secret_events) = open::<Secret>(client, here);
+        let (config_maps, config_map_events) = open::<ConfigMap>(client, here);
+        let (services, service_events) = open::<Service>(client, here);
+        let (disruption_budgets, budget_events) = open::<PodDisruptionBudget>(client, here);
+        let (stateful_sets, set_events) = open::<StatefulSet>(client, here);
+        let (pods, pod_events) = open::<Pod>(client, here);
+        let (claims, claim_events) = open::<PersistentVolumeClaim>(client, here);
+
+        let (wake, queue) = mpsc::unbounded_channel();
+        let waker = Waker { clusters: Arc::clone(&clusters), wake };
+        let mut all = Clusters { process: process.clone(), waker: waker.clone(), known: BTreeSet::new() };
+        let of_name = |data_store: &DataStore| Some(data_store.name_any());
+        let watches = futures::stream::select_all([
+            pump("EtcdClusters", progress, cluster_events, move |seen| all.saw(&seen)),
+            pump("DataStores", progress, data_store_events, waker.told_by(&data_stores, of_name)),
+            pump("etcd Secrets", progress, secret_events, waker.told_by(&secrets, labelled)),
+            pump("etcd ConfigMaps", progress, config_map_events, waker.told_by(&config_maps, labelled)),
+            pump("etcd Services", progress, service_events, waker.told_by(&services, labelled)),
+            pump("etcd PodDisruptionBudgets", progress, budget_events, waker.told_by(&disruption_budgets, labelled)),
+            pump("etcd StatefulSets", progress, set_events, waker.told_by(&stateful_sets, labelled)),
+            pump("etcd Pods", progress, pod_events, waker.told_by(&pods, labelled)),
+            pump("etcd PersistentVolumeClaims", progress, claim_events, waker.told_by(&claims, labelled)),
         ]);
+        let watches = watches.filter_map(|()| std::future::ready(None));
+        let queue = futures::stream::select(watches, UnboundedReceiverStream::new(queue));
         let stores = Self {
             clusters,
             data_stores,
@@ -100,7 +92,7 @@ impl Stores {
             pods,
             claims,
         };
-        (stores, wakes.boxed())
+        (stores, queue.boxed())
     }
 
     /// Waits until every store holds its initial list.
@@ -118,52 +110,107 @@ impl Stores {
     }
 }
 
-fn labelled<K: Resource>(object: &K, _deleted: bool) -> Option<String> {
+/// Who is woken by what a watch tells. What this process wrote itself wakes nobody: whoever wrote has read the answer.
+#[derive(Clone)]
+struct Waker {
+    clusters: Arc<Cache<EtcdCluster>>,
+    wake: UnboundedSender<ObjectRef<EtcdCluster>>,
+}
+
+impl Waker {
+    fn wake(&self, name: &str) {
+        let _ = self.wake.send(ObjectRef::new(name));
+    }
+
+    /// Wakes the EtcdCluster whose name `of` tells. After a new list it can be any of them: what changed or went in
+    /// between is told by no event.
+    fn told_by<K>(
+        &self,
+        cache: &Arc<Cache<K>>,
+        of: impl Fn(&K) -> Option<String> + Send + 'static,
+    ) -> impl FnMut(Seen<'_, K>) + Send + 'static
+    where
+        K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    {
+        let (waker, cache) = (self.clone(), Arc::clone(cache));
+        move |seen| {
+            let object = match seen {
+                Seen::There(object) if cache.recent.echoes(object) => return,
+                Seen::There(object) => object,
+                Seen::Gone(object) => {
+                    cache.recent.deleted(object);
+                    object
+                }
+                Seen::Listed => {
+                    for cluster in waker.clusters.store.state() {
+                        waker.wake(&cluster.name_any());
+                    }
+                    return;
+                }
+            };
+            if let Some(name) = of(object) {
+                waker.wake(&name);
+            }
+        }
+    }
+}
+
+/// What the watch of EtcdClusters does.
+struct Clusters {
+    process: Process,
+    waker: Waker,
+    known: BTreeSet<String>,
+}
+
+impl Clusters {
+    fn saw(&mut self, seen: &Seen<'_, EtcdCluster>) {
+        let cache = Arc::clone(&self.waker.clusters);
+        match seen {
+            Seen::There(cluster) => {
+                self.known.insert(cluster.name_any());
+                if !cache.recent.echoes(cluster) {
+                    self.queue(&cluster.name_any());
+                }
+            }
+            Seen::Gone(cluster) => {
+                cache.recent.deleted(cluster);
+                self.known.remove(&cluster.name_any());
+                self.process.progress.forgotten(CONTROLLER, cluster.name_any());
+            }
+            Seen::Listed => {
+                let there = cache.store.state().iter().map(|cluster| cluster.name_any()).collect();
+                for gone in self.known.difference(&there) {
+                    self.process.progress.forgotten(CONTROLLER, gone.as_str());
+                }
+                for name in &there {
+                    self.queue(name);
+                }
+                self.known = there;
+            }
+        }
+    }
+
+    fn queue(&self, name: &str) {
+        // A standby takes up nothing, so that nothing waits for it.
+        if self.process.leadership.is_held() {
+            self.process.progress.queued(CONTROLLER, name);
+        }
+        self.waker.wake(name);
+    }
+}
+
+fn labelled<K: Resource>(object: &K) -> Option<String> {
     object.meta().labels.as_ref()?.get(names::LABEL).cloned()
 }
 
 /// Watches one kind: in a namespace what carries our label, or all of a cluster-scoped one.
-fn open<K>(
-    client: &Client,
-    progress: &Progress,
-    what: &'static str,
-    namespace: Option<&str>,
-    wakes: impl Fn(&K, bool) -> Option<String> + Send + 'static,
-) -> (Arc<Cache<K>>, Wakes)
+fn open<K>(client: &Client, namespace: Option<&str>) -> (Arc<Cache<K>>, Events<K>)
 where
-    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
-    K: Watchable,
+    K: Watchable + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
 {
     let api: Api<DeserializeGuard<K>> = K::api(client.clone(), namespace);
     let (store, events) = store::watch(api, namespace.map(|_| names::LABEL), contract::FIELD_MANAGER);
-    let cache = Cache::new(store);
-    let written = Arc::clone(&cache);
-    let watch = progress.watch(what);
-    let events = events.filter_map(move |event| {
-        let woken = match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => wakes(&object, false),
-            Ok(Event::Delete(object)) => {
-                written.recent.deleted(&object);
-                wakes(&object, true)
-            }
-            Ok(Event::Init) => None,
-            Ok(Event::InitDone) => {
-                watch.ready();
-                None
-            }
-            Err(error @ store::Error::Malformed { .. }) => {
-                tracing::warn!(%error, "an object is left out");
-                None
-            }
-            Err(error) => {
-                watch.broken(&error);
-                tracing::warn!(%error, "a watch was interrupted");
-                None
-            }
-        };
-        std::future::ready(woken.map(|name| ObjectRef::new(&name)))
-    });
-    (cache, events.boxed())
+    (Cache::new(store), events)
 }
 
 /// Where the objects of a kind are.
@@ -196,3 +243,48 @@ macro_rules! cluster_scoped {
 
 namespaced!(Secret, ConfigMap, Service, PodDisruptionBudget, StatefulSet, Pod, PersistentVolumeClaim);
 cluster_scoped!(EtcdCluster, DataStore);
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::{reflector::store::Writer, watcher::Event};
+
+    use super::*;
+
+    fn pod(version: &str) -> Pod {
+        let mut pod = Pod::default();
+        pod.metadata.name = Some("etcd-one-0".to_owned());
+        pod.metadata.resource_version = Some(version.to_owned());
+        pod.metadata.labels = Some([(names::LABEL.to_owned(), "one".to_owned())].into());
+        pod
+    }
+
+    #[test]
+    fn an_own_write_wakes_nobody_and_a_new_list_wakes_all() {
+        let mut writer = Writer::<EtcdCluster>::default();
+        for name in ["one", "two"] {
+            let mut cluster = EtcdCluster::default();
+            cluster.metadata.name = Some(name.to_owned());
+            writer.apply_watcher_event(&Event::Apply(cluster));
+        }
+        let (wake, mut queue) = mpsc::unbounded_channel();
+        let waker = Waker { clusters: Cache::new(writer.as_reader()), wake };
+        let pods = Cache::new(Writer::<Pod>::default().as_reader());
+        let mut told = waker.told_by(&pods, labelled);
+        let mut woken = || {
+            let mut names = BTreeSet::new();
+            while let Ok(cluster) = queue.try_recv() {
+                names.insert(cluster.name);
+            }
+            names.into_iter().collect::<Vec<_>>()
+        };
+        pods.recent.wrote(&pod("5"));
+        told(Seen::There(&pod("5")));
+        assert_eq!(woken(), Vec::<String>::new());
+        told(Seen::There(&pod("6")));
+        assert_eq!(woken(), ["one"]);
+        told(Seen::Gone(&pod("7")));
+        assert_eq!(woken(), ["one"]);
+        told(Seen::Listed);
+        assert_eq!(woken(), ["one", "two"]);
+    }
+}

@@ -10,13 +10,14 @@ use std::{
 
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::{DataStore, TenantControlPlane, contract};
-use kamaji_plan::control_plane::names::TenantSecret;
+use kamaji_plan::{claim::used_store, control_plane::names::TenantSecret, reservation::Reservation};
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{Cache, Seen, Stores, Wake, data_store_names, object_key};
 use crate::{
-    controller::{data_store, keyring::Keyring, tenant_control_plane},
+    controller::{keyring::Keyring, tenant_control_plane},
     process::Process,
+    tenant::Sessions,
 };
 
 /// What the watch of tenants does.
@@ -25,6 +26,7 @@ pub struct Tenants {
     stores: Stores,
     wake: Wake,
     keyring: Arc<Keyring>,
+    sessions: Arc<Sessions>,
     known: HashMap<String, Known>,
 }
 
@@ -37,9 +39,16 @@ struct Known {
 }
 
 impl Tenants {
-    pub fn new(process: &Process, stores: &Stores, wake: &Wake, keyring: &Arc<Keyring>) -> Self {
+    pub fn new(
+        process: &Process,
+        stores: &Stores,
+        wake: &Wake,
+        keyring: &Arc<Keyring>,
+        sessions: &Arc<Sessions>,
+    ) -> Self {
         let (process, stores, wake) = (process.clone(), stores.clone(), wake.clone());
-        Self { process, stores, wake, keyring: Arc::clone(keyring), known: HashMap::new() }
+        let (keyring, sessions) = (Arc::clone(keyring), Arc::clone(sessions));
+        Self { process, stores, wake, keyring, sessions, known: HashMap::new() }
     }
 
     pub fn saw(&mut self, seen: &Seen<'_, TenantControlPlane>) {
@@ -81,11 +90,14 @@ impl Tenants {
         let known = Known {
             uid: tenant.uid().unwrap_or_default(),
             uses: data_store_names(tenant),
-            counted: data_store::credentials::used_store(tenant),
+            counted: used_store(tenant),
         };
         let before = self.known.get(&object_key(tenant));
         if before == Some(&known) {
             return;
+        }
+        if let Some(before) = before.filter(|before| before.uid != known.uid) {
+            self.sessions.stop(&before.uid);
         }
         let former = before.map(|before| before.uses.clone()).unwrap_or_default();
         self.recount(former.union(&known.uses));
@@ -96,6 +108,7 @@ impl Tenants {
         self.process.progress.forgotten(tenant_control_plane::CONTROLLER, key);
         if let Some(known) = self.known.remove(key) {
             self.keyring.drop_tenant(&known.uid);
+            self.sessions.stop(&known.uid);
             self.recount(&known.uses);
         }
     }
@@ -115,8 +128,8 @@ pub struct DataStores {
     known: HashMap<String, Verdict>,
 }
 
-/// What tenants must learn of a DataStore: its specification changed, or whether it can be used.
-type Verdict = (Option<i64>, bool);
+/// What tenants must learn of a DataStore: its specification changed, whether it can be used, or names became free.
+type Verdict = (Option<i64>, bool, usize);
 
 impl DataStores {
     pub fn new(stores: &Stores, wake: &Wake) -> Self {
@@ -174,7 +187,8 @@ impl DataStores {
 }
 
 fn verdict(data_store: &DataStore) -> Verdict {
-    (data_store.metadata.generation, data_store.status.as_ref().is_some_and(|status| status.ready))
+    let ready = data_store.status.as_ref().is_some_and(|status| status.ready);
+    (data_store.metadata.generation, ready, Reservation::all(data_store).len())
 }
 
 /// Wakes the tenant that owns an object; `lost` is told of each object that goes away.

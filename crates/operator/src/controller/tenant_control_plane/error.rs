@@ -41,6 +41,17 @@ pub enum Error {
         #[source]
         source: kamaji_datastore::Error,
     },
+    /// A deleted tenant's data could not be taken back.
+    #[error("the tenant's keys cannot be erased from the DataStore {name}: {source}; {way_out}")]
+    Erase {
+        /// Name of the DataStore.
+        name: String,
+        /// What the datastore says.
+        #[source]
+        source: Box<kamaji_datastore::Error>,
+        /// How the deletion can go on without.
+        way_out: String,
+    },
     /// A piece of work on another thread was cut.
     #[error("work was cut because the process ends")]
     Cut,
@@ -53,7 +64,7 @@ impl Error {
             Self::Write { source, .. } => source.category(),
             Self::Read { .. } => "read",
             Self::Mint { .. } => "mint",
-            Self::Store { .. } => "datastore",
+            Self::Store { .. } | Self::Erase { .. } => "datastore",
             Self::Cut => "cut",
         }
     }
@@ -64,7 +75,7 @@ impl Error {
             Self::Write { .. } => "WriteFailed",
             Self::Read { .. } => "ReadFailed",
             Self::Mint { .. } => "MintFailed",
-            Self::Store { .. } => "DataStoreFailed",
+            Self::Store { .. } | Self::Erase { .. } => "DataStoreFailed",
             Self::Cut => "Stopping",
         }
     }
@@ -105,9 +116,12 @@ impl From<Error> for Halt {
             Error::Write { source, .. } if source.category() == "conflict" => {
                 Self::poll("Synchronizing", error.to_string())
             }
-            Error::Write { .. } | Error::Read { .. } | Error::Mint { .. } | Error::Store { .. } | Error::Cut => {
-                Self::Failed(error)
-            }
+            Error::Write { .. }
+            | Error::Read { .. }
+            | Error::Mint { .. }
+            | Error::Store { .. }
+            | Error::Erase { .. }
+            | Error::Cut => Self::Failed(error),
         }
     }
 }

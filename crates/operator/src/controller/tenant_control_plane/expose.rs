@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::Service;
 use kamaji_api::tenant_control_plane::ServiceType;
 use kamaji_plan::{control_plane::service, exposed::Exposed, resolve::Resolved};
+use kube::core::response::StatusCause;
 
 use super::{
     Shared,
@@ -32,7 +33,7 @@ pub async fn expose(
             other => other,
         },
     };
-    let applied = applied.map_err(|source| Error::Write { what: format!("Service {}", resolved.name), source })?;
+    let applied = applied.map_err(|error| refused(resolved, error))?;
     let applied = shared.stores.services.applied(applied);
     let address = service::address(resolved, &applied);
     *reported = Some(applied);
@@ -61,4 +62,18 @@ fn at(desired: &Service, address: IpAddr) -> Service {
     let mut desired = desired.clone();
     desired.spec.get_or_insert_default().cluster_ip = Some(address.to_string());
     desired
+}
+
+/// A rejection that names the tenant's field, where the API server refuses a port that is none of its node ports.
+fn refused(resolved: &Resolved, error: kamaji_apply::Error) -> Halt {
+    if let kamaji_apply::Error::Api { source, .. } = &error
+        && let kube::Error::Api(status) = source.as_ref()
+    {
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        let out_of_range = |cause: &StatusCause| service::out_of_range(resolved, &cause.field, &cause.message);
+        if let Some(rejection) = causes.into_iter().find_map(out_of_range) {
+            return rejection.into();
+        }
+    }
+    Error::Write { what: format!("Service {}", resolved.name), source: error }.into()
 }

@@ -15,7 +15,7 @@ use kube::{Api, ResourceExt, api::ListParams, runtime::reflector::ObjectRef};
 use super::{
     Shared, claim,
     error::{Error, Halt},
-    observe, secrets,
+    force, observe, secrets,
 };
 
 /// How long pods may take to end before access is revoked under them.
@@ -64,33 +64,44 @@ pub async fn finish(shared: &Shared, tenant: &Arc<TenantControlPlane>) -> Result
     let config = config(shared, tenant).await?;
     let name = store_name(shared, tenant);
     // What is another tenant's stays.
-    let own = |identity: &StoreIdentity| claim::taken(shared, tenant, &name, identity).is_none();
+    let own = |identity: &StoreIdentity| !claim::is_taken(shared, tenant, &name, identity);
     if let Some(identity) = identity(tenant, config.as_deref()).filter(own) {
-        let opened = shared.pool.get(&name).ok_or_else(|| no_store(shared, tenant, &name))?;
-        let failed = |source| Error::Store { name: name.clone(), source };
-        let place = Tenant { schema: identity.schema, user: identity.user, password: None };
-        opened.store.revoke(&place).await.map_err(failed)?;
-        opened.store.erase(&place).await.map_err(failed)?;
-        let leftovers = opened.store.recount(&place).await.map_err(failed)?;
-        if !leftovers.is_empty() {
-            return Err(Halt::poll("Erasing", format!("The DataStore {name} still holds {leftovers} of the tenant.")));
+        match erase(shared, tenant, &name, &identity).await {
+            Err(Halt::Waiting { poll: false, .. } | Halt::Failed(_)) if force::is_asked(tenant) => {
+                force::leave(shared, tenant, &name, identity).await?;
+            }
+            other => other?,
         }
     }
     release(shared, tenant, config).await
 }
 
+/// Takes back what the tenant has on its datastore.
+async fn erase(shared: &Shared, tenant: &TenantControlPlane, name: &str, identity: &StoreIdentity) -> Result<(), Halt> {
+    let opened = shared.pool.get(name).ok_or_else(|| no_store(shared, tenant, name))?;
+    let place = Tenant { schema: identity.schema.clone(), user: identity.user.clone(), password: None };
+    let erased = async {
+        opened.store.revoke(&place).await?;
+        opened.store.erase(&place).await?;
+        opened.store.recount(&place).await
+    };
+    let leftovers = erased.await.map_err(|source| {
+        shared.doubt(name);
+        Error::Erase { name: name.to_owned(), source: Box::new(source), way_out: force::way_out(tenant) }
+    })?;
+    if !leftovers.is_empty() {
+        return Err(Halt::poll("Erasing", format!("The DataStore {name} still holds {leftovers} of the tenant.")));
+    }
+    Ok(())
+}
+
 fn no_store(shared: &Shared, tenant: &TenantControlPlane, name: &str) -> Halt {
     let lost = shared.stores.data_stores.get(None, name).is_none();
-    let what = if lost {
-        format!(
-            "does not exist; create it again, or take the finalizer {} off the TenantControlPlane {} to leave them",
-            contract::finalizers::DATASTORE,
-            tenant.name_any()
-        )
-    } else {
-        "is not ready; deletion goes on by itself when it is".to_owned()
-    };
-    Halt::watch("DataStoreNotReady", format!("The tenant's keys cannot be erased because the DataStore {name} {what}."))
+    let what =
+        if lost { "does not exist; create it again" } else { "is not ready; deletion goes on by itself when it is" };
+    let way_out = force::way_out(tenant);
+    let message = format!("The tenant's keys cannot be erased because the DataStore {name} {what}; {way_out}.");
+    Halt::watch("DataStoreNotReady", message)
 }
 
 /// Deletes the Deployment and waits for its pods.

@@ -17,24 +17,29 @@ use kamaji_plan::{
     issued::Issued,
     rejection::Rejection,
     resolve::Resolved,
+    status::conditions::Trouble,
 };
 use kube::Api;
 
 use super::{
     Shared,
     error::{Error, Halt},
+    keys,
     observe::{self, Observed},
     secrets::{self, Good},
 };
+use crate::controller::timed::timed;
 
 /// The Secrets that hold what the authorities sign.
-const SIGNED: [TenantSecret; 6] = [
+const SIGNED: [TenantSecret; 8] = [
     TenantSecret::ApiServer,
     TenantSecret::KubeletClient,
     TenantSecret::FrontProxyClient,
     TenantSecret::AdminKubeconfig,
     TenantSecret::ControllerManagerKubeconfig,
     TenantSecret::SchedulerKubeconfig,
+    TenantSecret::KonnectivityCertificate,
+    TenantSecret::KonnectivityKubeconfig,
 ];
 
 /// Makes sure that every certificate and kubeconfig is there and valid.
@@ -49,17 +54,18 @@ pub async fn issue(
     roots: &Roots,
     moment: &Moment,
 ) -> Result<Issued, Halt> {
-    konnectivity(resolved, observed)?;
+    let signed = SIGNED.into_iter().filter(|which| is_wanted(*which, resolved));
     // What was deleted or edited by hand comes back as it was, if it is still good: other bytes would roll the pods.
-    let lost: BTreeMap<TenantSecret, Good> = SIGNED
-        .into_iter()
+    let lost: BTreeMap<TenantSecret, Good> = signed
+        .clone()
         .filter_map(|which| Some((which, secrets::lost(shared, &resolved.uid, which, observed.secrets.get(&which))?)))
         .collect();
     let requests = what_is_missing(resolved, exposed, observed, &lost, roots, moment)?;
-    let signers = if requests.is_empty() { None } else { Some(roots.signers()?) };
+    let signers = if requests.is_empty() { None } else { Some(Arc::new(roots.signers()?)) };
     let issued = try_join_all(requests.iter().filter_map(|request| {
         let signers = signers.as_ref()?;
-        Some(write(shared, resolved, observed, request, signers, moment))
+        let handler = request.secret.component();
+        Some(timed(&shared.context, handler, write(shared, resolved, observed, request, signers, moment)))
     }));
     let beyond_repair: BTreeSet<TenantSecret> = requests.iter().map(|request| request.secret).collect();
     let restored =
@@ -69,7 +75,7 @@ pub async fn issue(
         }));
     let (issued, restored) = futures::try_join!(issued, restored)?;
     let mut good: BTreeMap<TenantSecret, Good> = roots.secrets.clone();
-    good.extend(SIGNED.into_iter().filter_map(|which| Some((which, Arc::clone(observed.secrets.get(&which)?)))));
+    good.extend(signed.filter_map(|which| Some((which, Arc::clone(observed.secrets.get(&which)?)))));
     good.extend(issued.into_iter().chain(restored));
     for (which, secret) in &mut good {
         *secret = secrets::mend_metadata(shared, resolved, *which, Arc::clone(secret)).await?;
@@ -79,15 +85,18 @@ pub async fn issue(
     Ok(Issued { algorithm: roots.algorithm, secrets })
 }
 
-/// The server's certificate and kubeconfig are not issued yet: a tenant that has them keeps them, another would get pods
-/// that never start.
-fn konnectivity(resolved: &Resolved, observed: &Observed) -> Result<(), Rejection> {
-    let needed = [TenantSecret::KonnectivityCertificate, TenantSecret::KonnectivityKubeconfig];
-    if resolved.konnectivity.is_none() || needed.iter().all(|which| observed.secrets.contains_key(which)) {
-        return Ok(());
+/// Whether the tenant has this Secret: konnectivity's only with the addon.
+fn is_wanted(which: TenantSecret, resolved: &Resolved) -> bool {
+    match which {
+        TenantSecret::KonnectivityCertificate | TenantSecret::KonnectivityKubeconfig => resolved.konnectivity.is_some(),
+        _ => true,
     }
-    let message = "konnectivity is not supported by this release for new tenants; remove it";
-    Err(Rejection::new("Unsupported", "spec.addons.konnectivity", message))
+}
+
+/// What to tell of an authority that is near its end.
+pub fn ending(observed: &Observed, moment: &Moment) -> Option<Trouble> {
+    let mut live = TenantSecret::ROOTS.into_iter().filter_map(|which| Some((which, observed.secrets.get(&which)?)));
+    live.find_map(|(which, secret)| authorities::ending(which, secret, moment))
 }
 
 fn what_is_missing(
@@ -113,12 +122,17 @@ async fn write(
     resolved: &Resolved,
     observed: &Observed,
     request: &Request,
-    signers: &mint::Signers,
+    signers: &Arc<mint::Signers>,
     moment: &Moment,
 ) -> Result<(TenantSecret, Good), Halt> {
     let which = request.secret;
     let name = which.name(&resolved.name);
-    let data = mint::data(request, signers).map_err(|source| Error::Mint { what: name.clone(), source })?;
+    let data = if request.algorithms().any(keys::is_slow) {
+        let (request, signers) = (request.clone(), Arc::clone(signers));
+        shared.keys.slowly(move || mint::data(&request, &signers), &name).await?
+    } else {
+        mint::data(request, signers).map_err(|source| Error::Mint { what: name.clone(), source })?
+    };
     // Told before it is done: a change of keys that nobody was told of must not exist, even if this process ends now.
     if observed.deployment.is_some() || observed.secrets.contains_key(&which) {
         let note = format!("{name}: {}.", request.reasons.join("; "));
@@ -176,7 +190,8 @@ pub async fn roots(
 ) -> Result<Roots, Halt> {
     let recorded = observed.is_recorded(tenant);
     let made = try_join_all(TenantSecret::ROOTS.map(async |which| {
-        let secret = root(shared, resolved, observed, which, recorded, moment).await?;
+        let step = root(shared, resolved, observed, which, recorded, moment);
+        let secret = timed(&shared.context, which.component(), step).await?;
         shared.keyring.keep(&resolved.uid, which, &secret);
         Ok::<_, Halt>((which, secret))
     }))
@@ -233,7 +248,7 @@ async fn root(
                            because new keys would cut off every node and client of the tenant";
             Err(Rejection::new("KeyLost", format!("Secret {name}"), message).into())
         }
-        None => secrets::create(shared, resolved, which, generate(resolved, which, moment).await?).await,
+        None => secrets::create(shared, resolved, which, generate(shared, resolved, which, moment).await?).await,
     }
 }
 
@@ -257,7 +272,7 @@ async fn rotate(
     live: &Good,
     moment: &Moment,
 ) -> Result<Good, Halt> {
-    let data = generate(resolved, which, moment).await?;
+    let data = generate(shared, resolved, which, moment).await?;
     // Told before it is done, as in `write`.
     let note = format!("{}: new keys are made because a rotation was asked for.", which.name(&resolved.name));
     shared.context.event(resolved.tenant.as_ref(), EventType::Warning, "KeyRotated", "Rotate", note).await;
@@ -265,16 +280,15 @@ async fn rotate(
     secrets::replace(shared, resolved, which, data, live, moment).await
 }
 
-/// New keys. An RSA key takes a tenth of a second of CPU, too long for a thread that serves others.
-async fn generate(resolved: &Resolved, which: TenantSecret, moment: &Moment) -> Result<Data, Halt> {
-    let profile = authorities::profile(which, moment.now);
+/// A new key, and its certificate.
+async fn generate(shared: &Shared, resolved: &Resolved, which: TenantSecret, moment: &Moment) -> Result<Data, Halt> {
+    let name = which.name(&resolved.name);
     let algorithm = if which == TenantSecret::ServiceAccount {
         authorities::SERVICE_ACCOUNT_ALGORITHM
     } else {
         resolved.encryption_algorithm.unwrap_or(authorities::DEFAULT_ALGORITHM)
     };
-    tokio::task::spawn_blocking(move || mint::root(which, &profile, algorithm))
-        .await
-        .map_err(|_| Error::Cut)?
-        .map_err(|source| Error::Mint { what: which.name(&resolved.name), source }.into())
+    let key = shared.keys.make(algorithm, &name).await?;
+    let made = mint::root(which, &authorities::profile(which, moment.now), &key);
+    made.map_err(|source| Error::Mint { what: name, source }.into())
 }

@@ -7,23 +7,36 @@ mod claim;
 pub mod error;
 mod expose;
 mod finish;
+mod force;
 mod granted;
+mod internal_ca;
 mod issue;
+mod keys;
 mod observe;
 mod report;
 mod revision;
 mod secrets;
 mod store;
+mod tenant_side;
 mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Service},
+};
 use kamaji_api::{DataStore, TenantControlPlane, contract};
 use kamaji_plan::{
-    control_plane, exposed::Exposed, issuance::Moment, issued::Issued, resolve::Resolved, status::conditions::Trouble,
+    control_plane,
+    exposed::Exposed,
+    internal_ca::InternalCa,
+    issuance::Moment,
+    issued::Issued,
+    resolve::Resolved,
+    status::{conditions::Trouble, tenant::TenantReport},
     stored::Stored,
 };
 use kube::{
@@ -40,6 +53,7 @@ use tracing::Instrument;
 use self::{
     error::{Error, Halt},
     granted::Granted,
+    internal_ca::Copies,
     report::Unwritten,
     revision::Revisions,
 };
@@ -47,14 +61,14 @@ use super::{
     context::Context,
     data_store::pool::Pool,
     keyring::Keyring,
+    named_watch::NamedWatch,
     stores::{Stores, Wake, object_key},
+    timed::timed,
 };
+use crate::tenant::Sessions;
 
 /// Name of the controller in progress reports and metrics.
 pub const CONTROLLER: &str = "tenantcontrolplane";
-
-/// Every tenant is observed again after about this long, reading only: a lost event is a delay, never a stall.
-const RESYNC: Duration = Duration::from_mins(30);
 
 /// What all passes share.
 pub struct Shared {
@@ -66,30 +80,55 @@ pub struct Shared {
     pub keyring: Arc<Keyring>,
     /// Open datastores.
     pub pool: Arc<Pool>,
+    /// Makes private keys.
+    pub keys: keys::Keys,
+    /// Sessions with the tenants' own APIs.
+    pub sessions: Arc<Sessions>,
     /// Rights that were seen complete.
     pub granted: Granted,
     /// Template revisions that were seen.
     pub revisions: Revisions,
     /// What could only be told by Events.
     pub unwritten: Unwritten,
+    /// Owners' ConfigMaps with certificate authorities.
+    pub authorities: NamedWatch<ConfigMap, TenantControlPlane>,
+    /// The copies of them that were good.
+    pub copies: Copies,
     data_stores: UnboundedSender<ObjectRef<DataStore>>,
     backoff: super::backoff::Backoff,
 }
 
 impl Shared {
     /// Nothing is known yet.
-    pub fn new(context: Context, stores: Stores, keyring: Arc<Keyring>, pool: Arc<Pool>, wake: &Wake) -> Self {
+    pub fn new(
+        context: Context,
+        stores: Stores,
+        keyring: Arc<Keyring>,
+        pool: Arc<Pool>,
+        sessions: Arc<Sessions>,
+        wake: &Wake,
+    ) -> Self {
+        let authorities = NamedWatch::new(context.process.client.clone(), wake.tenants.clone());
         Self {
             context,
             stores,
             keyring,
             pool,
+            keys: keys::Keys::default(),
+            sessions,
             granted: Granted::default(),
             revisions: Revisions::default(),
             unwritten: Unwritten::default(),
+            authorities,
+            copies: Copies::default(),
             data_stores: wake.data_stores.clone(),
             backoff: super::backoff::Backoff::default(),
         }
+    }
+
+    /// Every tenant is observed again after about this long, reading only: a lost event is a delay, never a stall.
+    fn resync(&self) -> Duration {
+        self.context.process.options.resync_period
     }
 
     /// The clock of one pass.
@@ -108,9 +147,11 @@ impl Shared {
 
     fn forget(&self, tenant_uid: &str) {
         self.keyring.drop_tenant(tenant_uid);
+        self.sessions.stop(tenant_uid);
         self.granted.forget(tenant_uid);
         self.revisions.forget(tenant_uid);
         self.unwritten.forget(tenant_uid);
+        self.copies.forget(tenant_uid);
         self.backoff.reset(tenant_uid);
     }
 }
@@ -126,8 +167,15 @@ pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<TenantCo
         Box::pin(async move { Ok::<_, std::convert::Infallible>(reconcile(tenant, &shared).await) }.instrument(span))
     };
     let never = |_: Arc<TenantControlPlane>, error: &std::convert::Infallible, _: Arc<Shared>| match *error {};
-    applier(reconcile, never, shared, store, queue, Config::default().concurrency(cap))
-        .for_each(|_| std::future::ready(()))
+    applier(reconcile, never, Arc::clone(&shared), store, queue, Config::default().concurrency(cap))
+        .for_each(|ended| {
+            // It went without its finalizer being taken off by us.
+            if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = ended {
+                let gone = ObjectRef::new(&gone.name).within(gone.namespace.as_deref().unwrap_or_default());
+                shared.authorities.follow(&gone, BTreeSet::new());
+            }
+            std::future::ready(())
+        })
         .await;
 }
 
@@ -158,10 +206,13 @@ async fn reconcile(tenant: Arc<TenantControlPlane>, shared: &Shared) -> Action {
 async fn pass(tenant: &Arc<TenantControlPlane>, shared: &Shared) -> (Action, &'static str) {
     let uid = tenant.uid().unwrap_or_default();
     if tenant.annotations().contains_key(contract::annotations::PAUSED) {
+        shared.sessions.stop(&uid);
         return (Action::await_change(), "paused");
     }
     let mut findings = Findings::default();
     let ended = if tenant.metadata.deletion_timestamp.is_some() {
+        shared.sessions.stop(&uid);
+        shared.authorities.follow(&ObjectRef::from_obj(tenant.as_ref()), BTreeSet::new());
         match finish::finish(shared, tenant).await {
             Ok(()) => {
                 shared.forget(&uid);
@@ -170,7 +221,10 @@ async fn pass(tenant: &Arc<TenantControlPlane>, shared: &Shared) -> (Action, &'s
             Err(halt) => Err(halt),
         }
     } else {
-        steps(tenant, shared, &mut findings).await
+        let ended = steps(tenant, shared, &mut findings).await;
+        tenant_side::keep(shared, &findings);
+        findings.tenant = shared.sessions.report(&uid);
+        ended
     };
     if let Err(Halt::Failed(Error::Store { name, .. })) = &ended {
         shared.doubt(name);
@@ -194,6 +248,7 @@ pub struct Findings {
     stored: Option<Stored>,
     kubeadm_checksum: Option<String>,
     deployment: Option<Deployment>,
+    tenant: Option<TenantReport>,
 }
 
 /// Goes through all steps. What is wrong and kept none of them from being done comes back as trouble.
@@ -206,7 +261,7 @@ async fn steps(
     let observed = observe::observe(shared, tenant).await?;
     findings.deployment = observed.deployment.as_deref().cloned();
     findings.service = observed.service.as_deref().cloned();
-    let resolved = findings.resolved.insert(observed.resolve(shared, tenant)?).clone();
+    let resolved = findings.resolved.insert(observed.resolve(shared, tenant, moment.now)?).clone();
     claim::check(shared, &resolved, &observed)?;
     let held = finish::hold(shared, tenant).await?;
     secrets::let_go(shared, &observed.going).await?;
@@ -215,7 +270,11 @@ async fn steps(
         async {
             let (roots, exposed) = futures::try_join!(
                 issue::roots(shared, tenant, &resolved, &observed, &moment),
-                expose::expose(shared, &resolved, &observed, &mut findings.service),
+                timed(
+                    &shared.context,
+                    contract::labels::component::SERVICE,
+                    expose::expose(shared, &resolved, &observed, &mut findings.service),
+                ),
             )?;
             let issued = issue::issue(shared, &resolved, &exposed, &observed, &roots, &moment).await?;
             Ok::<_, Halt>((exposed, issued))
@@ -237,10 +296,12 @@ async fn steps(
     let plan = control_plane::plan(&resolved, &exposed, &issued, &stored, observed.deployment.as_deref());
     findings.exposed = Some(exposed);
     findings.issued = Some(issued);
+    internal_ca::announce(shared, &resolved, &observed).await;
     let written = write::write(shared, &resolved, &observed, plan).await?;
     findings.kubeadm_checksum = written.kubeadm_checksum;
     findings.deployment = Some(written.deployment);
-    Ok(trouble)
+    let internal = || resolved.internal_ca.as_ref().and_then(InternalCa::trouble);
+    Ok(trouble.or_else(internal).or_else(|| issue::ending(&observed, &moment)))
 }
 
 /// The reconcile's own view of an error's word, for metrics.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Secret, Service},
@@ -9,6 +10,7 @@ use k8s_openapi::api::{
 use kamaji_api::{DataStore, TenantControlPlane};
 use kamaji_plan::{
     control_plane::names::{self, TenantSecret},
+    internal_ca as plan_ca,
     issuance::datastore::recorded_identity,
     resolve::{self, Resolved, StoreIdentity},
 };
@@ -17,7 +19,7 @@ use kube::{Api, Resource, ResourceExt};
 use super::{
     Shared,
     error::{Error, Halt},
-    secrets,
+    internal_ca, secrets,
 };
 
 /// A tenant's objects as they are now.
@@ -30,6 +32,10 @@ pub struct Observed {
     pub deployment: Option<Arc<Deployment>>,
     /// Its ConfigMaps, by name.
     pub config_maps: BTreeMap<String, Arc<ConfigMap>>,
+    /// The owner's ConfigMap with certificate authorities, if one is asked for and there.
+    pub internal_ca: Option<ConfigMap>,
+    /// The copies of it, as far as they are or were there.
+    pub internal_ca_copies: Vec<Arc<ConfigMap>>,
     /// Its Secrets that exist and are not being deleted.
     pub secrets: BTreeMap<TenantSecret, Arc<Secret>>,
     /// Its Secrets that are being deleted and wait for a finalizer.
@@ -69,11 +75,18 @@ pub async fn observe(shared: &Shared, tenant: &TenantControlPlane) -> Result<Obs
     service.as_deref().map_or(Ok(()), |service| not_of_a_namesake(tenant, service))?;
     let identity = kept.get(&TenantSecret::DatastoreConfig).and_then(|config| recorded_identity(config));
     let new = kept.is_empty() && going.is_empty();
+    let deployment = if new { None } else { deployment(shared, tenant).await? };
+    for copy in internal_ca::copies(shared, tenant, deployment.as_deref()) {
+        not_of_a_namesake(tenant, copy.as_ref())?;
+        config_maps.insert(copy.name_any(), copy);
+    }
+    let mounted = deployment.as_deref().and_then(plan_ca::mounted);
     Ok(Observed {
+        internal_ca: internal_ca::asked(shared, tenant).await?,
+        internal_ca_copies: shared.copies.known(tenant, mounted, config_maps.values()),
         data_store: store_name.and_then(|name| stores.data_stores.get(None, &name)),
         service,
-        deployment: if new { None } else { deployment(shared, tenant).await? }
-            .map(|live| shared.revisions.remembered(&tenant.uid().unwrap_or_default(), live)),
+        deployment: deployment.map(|live| shared.revisions.remembered(&tenant.uid().unwrap_or_default(), live)),
         config_maps,
         secrets: kept,
         going,
@@ -128,12 +141,16 @@ impl Observed {
         &self,
         shared: &Shared,
         tenant: &Arc<TenantControlPlane>,
+        now: Timestamp,
     ) -> Result<Resolved, kamaji_plan::rejection::Rejection> {
         let observed = resolve::Observed {
             data_store: self.data_store.as_deref(),
             default_data_store: shared.context.process.options.default_data_store.as_deref(),
             deployment: self.deployment.as_deref(),
             recorded_identity: self.identity.as_ref(),
+            internal_ca: self.internal_ca.as_ref(),
+            internal_ca_copies: &self.internal_ca_copies,
+            now,
         };
         resolve::resolve(tenant, &observed)
     }

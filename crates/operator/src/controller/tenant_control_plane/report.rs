@@ -28,17 +28,17 @@ pub fn next(shared: &Shared, tenant_uid: &str, ended: &Result<Option<Trouble>, H
     match ended {
         Ok(None) => {
             shared.backoff.reset(tenant_uid);
-            (Action::requeue(shared.backoff.spread(super::RESYNC)), "done")
+            (Action::requeue(shared.backoff.spread(shared.resync())), "done")
         }
         Ok(Some(_)) => (Action::requeue(shared.backoff.next(tenant_uid)), "impaired"),
         Err(halt @ Halt::Waiting { poll, .. }) => {
             shared.backoff.reset(tenant_uid);
-            let wait = if *poll { POLL } else { super::RESYNC };
+            let wait = if *poll { POLL } else { shared.resync() };
             (Action::requeue(shared.backoff.spread(wait)), category(halt))
         }
         Err(halt @ Halt::Rejected(_)) => {
             shared.backoff.reset(tenant_uid);
-            (Action::requeue(shared.backoff.spread(super::RESYNC)), category(halt))
+            (Action::requeue(shared.backoff.spread(shared.resync())), category(halt))
         }
         Err(halt @ Halt::Failed(_)) => (Action::requeue(shared.backoff.next(tenant_uid)), category(halt)),
     }
@@ -83,13 +83,9 @@ pub async fn report(
         stored: findings.stored.as_ref(),
         kubeadm_checksum: findings.kubeadm_checksum.as_deref(),
         deployment: findings.deployment.as_ref(),
+        tenant: findings.tenant.as_ref(),
     };
-    let mut status = status::status(tenant, &found, &outcome, Timestamp::now());
-    if !outcome.is_done() {
-        // The pods are still those of an earlier specification, whatever this one says.
-        let before = tenant.status.as_ref().map(|status| &status.kubernetes_resources.version);
-        status.kubernetes_resources.version.version = before.and_then(|before| before.version.clone());
-    }
+    let status = status::status(tenant, &found, &outcome, Timestamp::now());
     if tenant.status.as_ref() == Some(&status) {
         return Ok(());
     }
@@ -150,8 +146,16 @@ async fn tell(shared: &Shared, before: &TenantControlPlane, after: &TenantContro
     };
     let Some((reason, message)) = trouble(after).filter(|now| trouble(before).as_ref() != Some(now)) else { return };
     let kind = match outcome {
-        Outcome::Done | Outcome::Waiting(_) => EventType::Normal,
-        Outcome::Impaired(_) | Outcome::Rejected(_) | Outcome::Failed(_) => EventType::Warning,
+        Outcome::Done | Outcome::Waiting(_) if !is_degraded(after) => EventType::Normal,
+        Outcome::Done | Outcome::Waiting(_) | Outcome::Impaired(_) | Outcome::Rejected(_) | Outcome::Failed(_) => {
+            EventType::Warning
+        }
     };
     shared.context.event(after, kind, &reason, "Reconcile", message).await;
+}
+
+/// Something is wrong, here or in the tenant's own cluster.
+fn is_degraded(tenant: &TenantControlPlane) -> bool {
+    let all = tenant.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions::is_true(all, conditions::DEGRADED)
 }

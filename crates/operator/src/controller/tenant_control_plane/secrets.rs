@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
-use kamaji_api::contract::{self, keys};
+use kamaji_api::contract;
 use kamaji_apply::Created;
 use kamaji_plan::{
     control_plane::names::TenantSecret,
@@ -23,7 +23,7 @@ pub type Good = Arc<Secret>;
 
 /// The Secret without what others put beside our keys: it is nothing to us, and pods must not roll for it.
 pub fn own(which: TenantSecret, secret: Arc<Secret>) -> Arc<Secret> {
-    let keys = own_keys(which);
+    let keys = which.keys();
     let foreign = |key: &String| !keys.contains(&key.as_str());
     if !secret.data.iter().flatten().any(|(key, _)| foreign(key)) {
         return secret;
@@ -31,29 +31,6 @@ pub fn own(which: TenantSecret, secret: Arc<Secret>) -> Arc<Secret> {
     let mut own = Secret::clone(&secret);
     own.data.get_or_insert_default().retain(|key, _| !foreign(key));
     Arc::new(own)
-}
-
-/// Keys that the contract gives a Secret (docs/reference/compatibility.md, "Objects").
-fn own_keys(which: TenantSecret) -> &'static [&'static str] {
-    match which {
-        TenantSecret::Ca => &[keys::CA_CERT, keys::CA_KEY, keys::TLS_CERT, keys::TLS_KEY],
-        TenantSecret::FrontProxyCa => &[keys::FRONT_PROXY_CA_CERT, keys::FRONT_PROXY_CA_KEY],
-        TenantSecret::ServiceAccount => &[keys::SA_PUBLIC, keys::SA_PRIVATE],
-        TenantSecret::ApiServer => &[keys::API_SERVER_CERT, keys::API_SERVER_KEY],
-        TenantSecret::KubeletClient => &[keys::API_SERVER_KUBELET_CLIENT_CERT, keys::API_SERVER_KUBELET_CLIENT_KEY],
-        TenantSecret::FrontProxyClient => &[keys::FRONT_PROXY_CLIENT_CERT, keys::FRONT_PROXY_CLIENT_KEY],
-        TenantSecret::AdminKubeconfig => {
-            &[keys::ADMIN_CONF, keys::ADMIN_SVC, keys::SUPER_ADMIN_CONF, keys::SUPER_ADMIN_SVC]
-        }
-        TenantSecret::ControllerManagerKubeconfig => &[keys::CONTROLLER_MANAGER_CONF],
-        TenantSecret::SchedulerKubeconfig => &[keys::SCHEDULER_CONF],
-        TenantSecret::DatastoreConfig => {
-            &[keys::DB_CONNECTION_STRING, keys::DB_PASSWORD, keys::DB_SCHEMA, keys::DB_USER]
-        }
-        TenantSecret::DatastoreCertificate => &[keys::CA_CERT, keys::DATASTORE_CERT, keys::DATASTORE_KEY],
-        TenantSecret::KonnectivityCertificate => &[keys::TLS_CERT, keys::TLS_KEY],
-        TenantSecret::KonnectivityKubeconfig => &[keys::KONNECTIVITY_SERVER_CONF],
-    }
 }
 
 /// The copy that was found good before, where the live Secret is not it: somebody deleted or edited it by hand.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use kamaji_api::{TenantControlPlane, contract::keys};
+use kamaji_api::{
+    TenantControlPlane,
+    contract::{keys, labels::component},
+};
 use kamaji_apply::EventType;
 use kamaji_datastore::Tenant;
 use kamaji_pki::KeyAlgorithm;
@@ -26,7 +29,7 @@ use super::{
     observe::Observed,
     secrets,
 };
-use crate::controller::data_store::pool::Opened;
+use crate::controller::{data_store::pool::Opened, timed::timed};
 
 /// What the step found.
 pub struct Found {
@@ -50,17 +53,21 @@ pub async fn store(
     held: Held,
     moment: &Moment,
 ) -> Result<Found, Halt> {
-    let config = config(shared, resolved, observed, moment).await?;
+    let context = &shared.context;
+    let config = timed(context, component::DATASTORE_CONFIG, config(shared, resolved, observed, moment)).await?;
     let opened = shared.pool.get(&resolved.store.name);
     let algorithm = resolved.encryption_algorithm.unwrap_or(authorities::DEFAULT_ALGORITHM);
     let certificate = match &opened {
-        Some(opened) => certificate(shared, resolved, observed, opened, algorithm, moment).await?,
+        Some(opened) => {
+            let step = certificate(shared, resolved, observed, opened, algorithm, moment);
+            timed(context, component::DATASTORE_CERTIFICATE, step).await?
+        }
         None => known_certificate(shared, resolved, observed, moment).await?,
     };
     shared.keyring.keep(&resolved.uid, TenantSecret::DatastoreCertificate, &certificate);
     let runs = observed.deployment.is_some();
     let trouble = match &opened {
-        Some(opened) => match grant(shared, resolved, held, opened).await {
+        Some(opened) => match timed(context, "datastore-setup", grant(shared, resolved, held, opened)).await {
             // It says so itself as long as it does not answer.
             Ok(()) => known_bad(observed).then(|| unconfirmed(resolved)),
             Err(Halt::Failed(Error::Store { source, name })) if runs => {

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Secret},
 };
-use kamaji_api::contract;
+use kamaji_api::contract::{self, labels::component};
 use kamaji_apply::prune_candidates;
 use kamaji_plan::{
     control_plane::{
@@ -21,8 +21,10 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use super::{
     Shared,
     error::{Error, Halt},
+    internal_ca,
     observe::Observed,
 };
+use crate::controller::timed::timed;
 
 /// What was written.
 pub struct Written {
@@ -40,22 +42,39 @@ pub async fn write(shared: &Shared, resolved: &Resolved, observed: &Observed, pl
     // Without `..`: a new field of the plan does not compile until it is written here.
     let Plan { config_maps, deployment } = plan;
     let kubeadm = names::kubeadm_config(&resolved.name);
+    let egress = names::egress_selector(&resolved.name);
     let kubeadm_checksum = config_maps
         .iter()
         .find(|config_map| config_map.name_any() == kubeadm)
         .and_then(|config_map| config_map.annotations().get(contract::annotations::CHECKSUM).cloned());
+    let context = &shared.context;
     let (_, deployment) = futures::try_join!(
-        try_join_all(config_maps.iter().map(|desired| config_map(shared, observed, desired))),
-        apply_deployment(shared, observed, &deployment),
+        try_join_all(config_maps.iter().map(|desired| {
+            let handler = match desired.name_any() {
+                name if name == kubeadm => component::KUBEADM_CONFIG,
+                name if name == egress => component::KONNECTIVITY_EGRESS,
+                _ => component::INTERNAL_CA,
+            };
+            timed(context, handler, config_map(shared, observed, desired))
+        })),
+        timed(context, component::DEPLOYMENT, apply_deployment(shared, observed, &deployment)),
     )?;
-    let wanted: BTreeSet<String> = config_maps.iter().map(ResourceExt::name_any).collect();
+    internal_ca::remember(shared, resolved, &config_maps);
+    let mut wanted: BTreeSet<String> = config_maps.iter().map(ResourceExt::name_any).collect();
+    wanted.extend(internal_ca::still_mounted(resolved, observed, &deployment));
     prune(shared, resolved, observed, &wanted).await?;
     Ok(Written { kubeadm_checksum, deployment })
 }
 
 async fn config_map(shared: &Shared, observed: &Observed, desired: &ConfigMap) -> Result<(), Halt> {
     let name = desired.name_any();
-    let live = observed.config_maps.get(&name).map(AsRef::as_ref);
+    let mut live = observed.config_maps.get(&name).map(AsRef::as_ref);
+    // Somebody made it anew with another content: it cannot be changed back, only replaced.
+    if let Some(other) = live.filter(|live| live.immutable == Some(true) && live.data != desired.data) {
+        delete_failed(shared.context.applier.delete(other).await, "ConfigMap", &name)?;
+        shared.stores.config_maps.recent.forget(&ObjectRef::from_obj(other));
+        live = None;
+    }
     let applied = shared
         .context
         .applier

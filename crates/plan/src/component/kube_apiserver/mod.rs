@@ -29,7 +29,7 @@ pub fn container(resolved: &Resolved, exposed: &Exposed, stored: &Stored) -> Con
     mounts.push(read_only(PKI_VOLUME, "/etc/kubernetes/pki"));
     mounts.extend(trust::mounts());
     if resolved.konnectivity.is_some() {
-        mounts.extend(konnectivity::api_server_mounts());
+        mounts.extend(konnectivity::api_server_mounts(resolved));
     }
     // The first readiness probe follows the start-up probe at once, the second a whole period later. So start-up waits
     // for readiness where the revision allows, and a tenant is Ready when it can be used, not ten seconds later.

@@ -1,0 +1,50 @@
+//! Erases what tenants left that were deleted by force, and then frees their names.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kamaji_api::DataStore;
+use kamaji_apply::EventType;
+use kamaji_datastore::{Error, Leftovers, Store, Tenant};
+use kamaji_plan::{claim, reservation::Reservation};
+use kube::ResourceExt;
+
+use super::Shared;
+
+/// Goes through the names that are reserved on a DataStore that answers. What fails is tried again by the next pass.
+///
+/// # Errors
+/// When a name cannot be freed.
+pub async fn free(data_store: &DataStore, shared: &Shared) -> Result<(), kamaji_apply::Error> {
+    let name = data_store.name_any();
+    let Some(opened) = shared.pool.get(&name) else { return Ok(()) };
+    for left in Reservation::all(data_store) {
+        let (schema, user) = (&left.identity.schema, &left.identity.user);
+        if let Some(holder) = claim::holder(&name, &left, &shared.stores.tenants.store.state()) {
+            tracing::warn!(schema, user, holder, "reserved names are in use; nothing is erased");
+            continue;
+        }
+        match erase(&opened.store, &left).await {
+            Ok(leftovers) if leftovers.is_empty() => {
+                let freed = BTreeMap::from([(left.key(), None)]);
+                let written = shared.context.applier.annotate(data_store, freed).await?;
+                shared.stores.data_stores.recent.wrote(&written);
+                let note = format!(
+                    "The keys of the schema {schema:?} and the user {user:?} were erased, which {} had left; the names are \
+                     free again.",
+                    left.tenant
+                );
+                shared.context.event(data_store, EventType::Normal, "ReservedNamesFreed", "Erase", note).await;
+            }
+            Ok(leftovers) => tracing::warn!(schema, user, %leftovers, "reserved names still hold something"),
+            Err(error) => tracing::warn!(schema, user, %error, "what is kept under reserved names cannot be erased"),
+        }
+    }
+    Ok(())
+}
+
+async fn erase(store: &Arc<dyn Store>, left: &Reservation) -> Result<Leftovers, Error> {
+    let place = Tenant { schema: left.identity.schema.clone(), user: left.identity.user.clone(), password: None };
+    store.revoke(&place).await?;
+    store.erase(&place).await?;
+    store.recount(&place).await
+}

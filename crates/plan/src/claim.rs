@@ -1,0 +1,227 @@
+//! Who has which place on a datastore: a schema and a user belong to one tenant.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kamaji_api::{TenantControlPlane, contract};
+
+use crate::{
+    rejection::Rejection,
+    reservation::Reservation,
+    resolve::{Resolved, StoreIdentity},
+};
+
+/// Everybody else who may have the names that a tenant asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Others<'a, T> {
+    /// All tenants; the one that asks may be among them.
+    pub tenants: &'a [T],
+    /// Names that tenants left on the DataStore.
+    pub reserved: &'a [Reservation],
+}
+
+/// Refuses a place that is another tenant's, and one where the tenant's data is not. `live` is its Deployment.
+///
+/// # Errors
+/// The rejection, as a sentence.
+pub fn check<T: AsRef<TenantControlPlane>>(
+    resolved: &Resolved,
+    live: Option<&Deployment>,
+    others: &Others<'_, T>,
+) -> Result<(), Rejection> {
+    let (tenant, store) = (&resolved.tenant, &resolved.store);
+    if let Some(present) = present_store(tenant, live).filter(|present| *present != store.name) {
+        let message = format!(
+            "the tenant's data is on the DataStore \"{present}\", and moving it to \"{}\" is not supported by this \
+             release; set it back",
+            store.name
+        );
+        return Err(Rejection::new("Unsupported", "spec.dataStore", message));
+    }
+    if let Some(field) = taken(tenant, &store.name, &store.identity, others.tenants) {
+        let message = format!(
+            "the name belongs to another TenantControlPlane on the DataStore \"{}\"; choose a name that nobody else has",
+            store.name
+        );
+        return Err(Rejection::new("NameTaken", field, message));
+    }
+    if let Some((field, former)) = reserved(tenant, &store.identity, others.reserved) {
+        let message = format!(
+            "the name is reserved on the DataStore \"{}\" until the data of the TenantControlPlane {} is erased, which \
+             was deleted by force; that is done as soon as the datastore can be used; wait for it, or choose another name",
+            store.name, former.tenant
+        );
+        return Err(Rejection::new("NameReserved", field, message));
+    }
+    Ok(())
+}
+
+/// The DataStore that the tenant's pods use: the status says it, and the pods' label when the status was lost.
+fn present_store(tenant: &TenantControlPlane, live: Option<&Deployment>) -> Option<String> {
+    let reported = tenant.status.as_ref().and_then(|status| status.storage.data_store_name.clone());
+    reported.filter(|name| !name.is_empty()).or_else(|| {
+        let labels = live?.spec.as_ref()?.template.metadata.as_ref()?.labels.as_ref()?;
+        labels.get(contract::labels::template::DATASTORE).cloned()
+    })
+}
+
+/// The DataStore that a tenant holds: it may have keys there. One that is still on its way counts from its finalizer on.
+pub fn used_store(tenant: &TenantControlPlane) -> Option<String> {
+    let reported = tenant.status.as_ref().and_then(|status| status.storage.data_store_name.clone());
+    let held =
+        tenant.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == contract::finalizers::DATASTORE);
+    reported.or_else(|| tenant.spec.data_store.clone().filter(|_| held))
+}
+
+/// `namespace/name` of the tenants on a DataStore, sorted.
+pub fn used_by<T: AsRef<TenantControlPlane>>(store: &str, tenants: &[T]) -> Vec<String> {
+    let mut users: Vec<String> = tenants
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|tenant| used_store(tenant).as_deref() == Some(store))
+        .map(|tenant| {
+            let metadata = &tenant.metadata;
+            format!("{}/{}", metadata.namespace.as_deref().unwrap_or(""), metadata.name.as_deref().unwrap_or(""))
+        })
+        .collect();
+    users.sort();
+    users
+}
+
+/// The field with a name that is another tenant's. Of two that ask for one name, the older has it.
+pub fn taken<T: AsRef<TenantControlPlane>>(
+    tenant: &TenantControlPlane,
+    store: &str,
+    identity: &StoreIdentity,
+    others: &[T],
+) -> Option<&'static str> {
+    let seniority = |tenant: &TenantControlPlane| {
+        (tenant.metadata.creation_timestamp.as_ref().map(|time| time.0), tenant.metadata.uid.clone())
+    };
+    let elders = others.iter().map(AsRef::as_ref).filter(|other| {
+        other.metadata.uid != tenant.metadata.uid
+            && used_store(other).as_deref() == Some(store)
+            && seniority(other) < seniority(tenant)
+    });
+    elders.filter_map(names).find_map(|theirs| same(tenant, identity, &theirs))
+}
+
+/// The field with a name that a tenant left on the datastore, and that tenant.
+pub fn reserved<'a>(
+    tenant: &TenantControlPlane,
+    identity: &StoreIdentity,
+    reserved: &'a [Reservation],
+) -> Option<(&'static str, &'a Reservation)> {
+    let uid = tenant.metadata.uid.as_deref().unwrap_or_default();
+    let mut foreign = reserved.iter().filter(|reservation| reservation.uid != uid);
+    foreign.find_map(|former| Some((same(tenant, identity, &former.identity)?, former)))
+}
+
+/// `namespace/name` of a tenant that has these names on the DataStore, other than the one that left them: nothing of
+/// them may be erased then.
+pub fn holder<T: AsRef<TenantControlPlane>>(store: &str, left: &Reservation, tenants: &[T]) -> Option<String> {
+    let tenants = tenants.iter().map(AsRef::as_ref).filter(|tenant| tenant.metadata.uid.as_ref() != Some(&left.uid));
+    let mut holders = tenants.filter(|tenant| {
+        let has = |theirs: StoreIdentity| theirs.schema == left.identity.schema || theirs.user == left.identity.user;
+        used_store(tenant).as_deref() == Some(store) && names(tenant).is_some_and(has)
+    });
+    let metadata = &holders.next()?.metadata;
+    Some(format!("{}/{}", metadata.namespace.as_deref().unwrap_or(""), metadata.name.as_deref().unwrap_or("")))
+}
+
+/// The field in which a tenant asks for a name of theirs. Its UID is nobody else's.
+fn same(tenant: &TenantControlPlane, identity: &StoreIdentity, theirs: &StoreIdentity) -> Option<&'static str> {
+    let own = |name: &str| tenant.metadata.uid.as_deref() == Some(name);
+    if theirs.schema == identity.schema && !own(&identity.schema) {
+        Some("spec.dataStoreSchema")
+    } else if theirs.user == identity.user && !own(&identity.user) {
+        Some("spec.dataStoreUsername")
+    } else {
+        None
+    }
+}
+
+/// The names that a tenant has, or asks for.
+fn names(tenant: &TenantControlPlane) -> Option<StoreIdentity> {
+    let setup = tenant.status.as_ref().map(|status| &status.storage.setup);
+    let uid = tenant.metadata.uid.as_ref()?;
+    let pick = |reported: Option<&String>, asked: Option<&String>| {
+        reported.or(asked).filter(|name| !name.is_empty()).cloned().unwrap_or_else(|| uid.clone())
+    };
+    Some(StoreIdentity {
+        schema: pick(setup.and_then(|setup| setup.schema.as_ref()), tenant.spec.data_store_schema.as_ref()),
+        user: pick(setup.and_then(|setup| setup.user.as_ref()), tenant.spec.data_store_username.as_ref()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// A tenant on the DataStore `default` that asks for this schema; `age` is the second of its creation.
+    fn tenant(name: &str, schema: &str, age: u8) -> Arc<TenantControlPlane> {
+        let object = serde_json::json!({
+            "apiVersion": "kamaji.clastix.io/v1alpha1",
+            "kind": "TenantControlPlane",
+            "metadata": {
+                "name": name,
+                "namespace": "ns",
+                "uid": format!("uid-{name}"),
+                "creationTimestamp": format!("2026-01-01T00:00:0{age}Z"),
+                "finalizers": [contract::finalizers::DATASTORE],
+            },
+            "spec": {
+                "dataStore": "default",
+                "dataStoreSchema": schema,
+                "dataStoreUsername": format!("user-{name}"),
+                "controlPlane": {"service": {"serviceType": "ClusterIP"}},
+                "kubernetes": {"version": "v1.36.3", "kubelet": {}},
+            },
+        });
+        Arc::new(serde_json::from_value(object).unwrap())
+    }
+
+    fn identity(schema: &str, user: &str) -> StoreIdentity {
+        StoreIdentity { schema: schema.to_owned(), user: user.to_owned() }
+    }
+
+    #[test]
+    fn the_older_of_two_has_the_name() {
+        let all = [tenant("old", "s", 1), tenant("young", "s", 2)];
+        let asked = |tenant: &TenantControlPlane| taken(tenant, "default", &names(tenant).unwrap(), &all);
+        assert_eq!(asked(&all[0]), None);
+        assert_eq!(asked(&all[1]), Some("spec.dataStoreSchema"));
+        assert_eq!(taken(&all[1], "elsewhere", &names(&all[1]).unwrap(), &all), None);
+        assert_eq!(taken(&all[1], "default", &identity("mine", "user-old"), &all), Some("spec.dataStoreUsername"));
+    }
+
+    #[test]
+    fn a_reserved_name_is_refused_to_all_but_the_one_who_left_it() {
+        let (left, new) = (tenant("left", "s", 1), tenant("new", "s", 2));
+        let reservations = [Reservation::of(&left, identity("s", "user-left"))];
+        let (field, former) = reserved(&new, &identity("s", "other"), &reservations).unwrap();
+        assert_eq!((field, former.tenant.as_str()), ("spec.dataStoreSchema", "ns/left"));
+        let (field, _) = reserved(&new, &identity("other", "user-left"), &reservations).unwrap();
+        assert_eq!(field, "spec.dataStoreUsername");
+        assert_eq!(reserved(&new, &identity("other", "other"), &reservations), None);
+        assert_eq!(reserved(&left, &identity("s", "user-left"), &reservations), None);
+    }
+
+    #[test]
+    fn names_that_a_living_tenant_has_are_nobodys_leftovers() {
+        let (left, new) = (tenant("left", "s", 1), tenant("new", "s", 2));
+        let reservation = Reservation::of(&left, identity("s", "user-left"));
+        assert_eq!(holder("default", &reservation, &[Arc::clone(&left), new]).as_deref(), Some("ns/new"));
+        assert_eq!(holder("default", &reservation, &[Arc::clone(&left), tenant("apart", "t", 2)]), None);
+        let mut asks = TenantControlPlane::clone(&tenant("asks", "s", 2));
+        asks.metadata.finalizers = None;
+        assert_eq!(holder("default", &reservation, &[Arc::new(asks)]), None, "it was refused and has nothing");
+    }
+
+    #[test]
+    fn tenants_that_hold_a_datastore_are_its_users() {
+        let all = [tenant("b", "s", 1), tenant("a", "t", 2)];
+        assert_eq!(used_by("default", &all), ["ns/a", "ns/b"]);
+        assert_eq!(used_by("other", &all), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,89 @@
+//! Names on a datastore that a tenant left there, because it was deleted by force while the datastore was away.
+//!
+//! They are written on the DataStore, one annotation for each tenant, so that two deletions do not get in each other's
+//! way. Nobody else gets the names until what is kept under them is erased.
+
+use kamaji_api::{DataStore, TenantControlPlane, contract::annotations::RESERVED_PREFIX};
+use serde::{Deserialize, Serialize};
+
+use crate::resolve::StoreIdentity;
+
+/// The names of one tenant that is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// UID of the tenant.
+    pub uid: String,
+    /// Its `namespace/name`, for people.
+    pub tenant: String,
+    /// Its names.
+    pub identity: StoreIdentity,
+}
+
+/// As it is written.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    tenant: String,
+    schema: String,
+    user: String,
+}
+
+impl Reservation {
+    /// The names of `tenant`.
+    pub fn of(tenant: &TenantControlPlane, identity: StoreIdentity) -> Self {
+        let metadata = &tenant.metadata;
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        Self {
+            uid: part(&metadata.uid),
+            tenant: format!("{}/{}", part(&metadata.namespace), part(&metadata.name)),
+            identity,
+        }
+    }
+
+    /// Key of the annotation.
+    pub fn key(&self) -> String {
+        format!("{RESERVED_PREFIX}{}", self.uid)
+    }
+
+    /// Value of the annotation.
+    pub fn value(&self) -> String {
+        let StoreIdentity { schema, user } = &self.identity;
+        serde_json::json!({"tenant": self.tenant, "schema": schema, "user": user}).to_string()
+    }
+
+    /// What is reserved on a DataStore, by UID. What cannot be read reserves nothing.
+    pub fn all(data_store: &DataStore) -> Vec<Self> {
+        let annotations = data_store.metadata.annotations.iter().flatten();
+        annotations
+            .filter_map(|(key, value)| {
+                let uid = key.strip_prefix(RESERVED_PREFIX)?.to_owned();
+                let Written { tenant, schema, user } = serde_json::from_str(value).ok()?;
+                Some(Self { uid, tenant, identity: StoreIdentity { schema, user } })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_back_and_nothing_else() {
+        let mut tenant = TenantControlPlane::default();
+        tenant.metadata.name = Some("one".to_owned());
+        tenant.metadata.namespace = Some("ns".to_owned());
+        tenant.metadata.uid = Some("1-2".to_owned());
+        let identity = StoreIdentity { schema: "a \"b".to_owned(), user: "c".to_owned() };
+        let reservation = Reservation::of(&tenant, identity);
+        assert_eq!(reservation.key(), "reserved.kamaji.clastix.io/1-2");
+        let mut data_store = DataStore::default();
+        let annotations = [
+            (reservation.key(), reservation.value()),
+            (format!("{RESERVED_PREFIX}3"), "by hand".to_owned()),
+            ("kamaji.clastix.io/paused".to_owned(), reservation.value()),
+        ];
+        data_store.metadata.annotations = Some(annotations.into());
+        assert_eq!(Reservation::all(&data_store), [reservation]);
+        assert_eq!(Reservation::all(&DataStore::default()), []);
+    }
+}
