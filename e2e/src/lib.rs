@@ -4,8 +4,12 @@
 //! API, never by its insides.
 
 pub mod etcd;
+pub mod identity_provider;
+pub mod kubectl;
 pub mod manifests;
 pub mod story;
 pub mod tenant;
+pub mod web;
+pub mod worker;
 
 pub use story::Story;

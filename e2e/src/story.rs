@@ -61,7 +61,8 @@ impl Story {
     }
 }
 
-fn dump_folder() -> PathBuf {
+/// Where what a failed story leaves for a look is put: `$KAMAJI_E2E_DUMP`.
+pub fn dump_folder() -> PathBuf {
     std::env::var_os("KAMAJI_E2E_DUMP").map_or_else(|| std::env::temp_dir().join("kamaji-e2e"), PathBuf::from)
 }
 

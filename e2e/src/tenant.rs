@@ -13,7 +13,7 @@ use kamaji_testkit::{
 use kube::{
     Api, Client, Config,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
 use serde_json::{Value, json};
 
@@ -56,6 +56,11 @@ impl Tenant {
         Ok(Self { api, client: story.client.clone(), namespace: story.namespace.clone(), name: name.to_owned() })
     }
 
+    /// `namespace/name`.
+    pub fn reference(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
     /// Waits until the tenant reports a phase.
     ///
     /// # Errors
@@ -67,6 +72,19 @@ impl Tenant {
             settled && status.kubernetes_resources.version.status.is_some_and(|phase| phase.as_str() == wanted)
         })
         .await
+    }
+
+    /// Waits until the tenant serves and what the operator keeps inside of it is in place.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub async fn configured(&self) -> Result<()> {
+        self.phase("Ready").await?;
+        let is_configured = |tenant: &TenantControlPlane| {
+            let conditions = tenant.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+            kamaji_api::conditions::is_true(&conditions, "TenantConfigured")
+        };
+        self.until(is_configured).await.map(drop)
     }
 
     /// Waits until `condition` holds.
@@ -93,6 +111,7 @@ impl Tenant {
     /// When the API server refuses it.
     pub async fn scale(&self, replicas: i32) -> Result<()> {
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        #[expect(clippy::disallowed_methods, reason = "a user scales a tenant")]
         let scaled = self.api.patch_scale(&self.name, &PatchParams::default(), &patch).await;
         scaled.map(|_| ()).context("the scale was refused")
     }
@@ -122,11 +141,24 @@ impl Tenant {
     /// # Errors
     /// When the kubeconfig cannot be used.
     pub async fn admin(&self) -> Result<Client> {
+        Ok(Client::try_from(self.config().await?)?)
+    }
+
+    /// A client that shows a bearer token and nothing else.
+    ///
+    /// # Errors
+    /// When the tenant has no kubeconfig yet.
+    pub async fn with_token(&self, token: &str) -> Result<Client> {
+        let mut config = self.config().await?;
+        config.auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
+        Ok(Client::try_from(config)?)
+    }
+
+    async fn config(&self) -> Result<Config> {
         let secret = self.secret("admin-kubeconfig").await?;
         let text = secret.get("super-admin.conf").context("no super-admin.conf")?;
         let kubeconfig = Kubeconfig::from_yaml(&String::from_utf8(text.clone())?)?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        Ok(Client::try_from(config)?)
+        Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
     }
 
     /// Names of the tenant's own namespaces: what `kubectl get namespaces` shows.

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::mount::{UnmountFlags, unmount};
 
-use crate::cluster::{NODE, RUN, STATE, cgroup, daemon, network};
+use crate::cluster::cgroup::Cgroup;
+use crate::cluster::{NODE, RUN, STATE, daemon, network};
 use crate::progress::Progress;
 
 /// Folders that they make and leave empty.
-const FOLDERS: [&str; 8] = [
+const FOLDERS: [&str; 10] = [
     "/run/containerd/s",
     "/run/containerd",
     "/var/log/containers",
@@ -23,6 +24,8 @@ const FOLDERS: [&str; 8] = [
     "/var/lib/kubelet/device-plugins",
     "/var/lib/kubelet/plugins_registry",
     "/var/lib/kubelet",
+    "/var/lib/containerd",
+    "/lib/modules",
 ];
 
 /// Takes everything down. Works on what a crash has left, too.
@@ -32,8 +35,8 @@ pub fn run(progress: &Progress) -> Result<()> {
         step.note(&format!("stopping {name}"));
         daemon::kill(name)?;
     }
-    step.note("stopping pods");
-    cgroup::remove()?;
+    step.note("stopping pods and workers");
+    Cgroup::cluster().remove()?;
     step.note("unmounting");
     for mount in mounts(&fs::read_to_string("/proc/self/mountinfo")?).iter().rev() {
         // A pod's mounts may be gone by now, together with its namespace.

@@ -25,18 +25,22 @@ pub fn run(tenant: Option<&str>, management: Option<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn write_tenant(tenant: &str, kubectl: &Kubectl) -> Result<PathBuf> {
+/// Writes the administrator's kubeconfig of tenant `namespace/name` to a file and returns its path.
+///
+/// # Errors
+/// When the tenant has none yet.
+pub fn write_tenant(tenant: &str, kubectl: &Kubectl) -> Result<PathBuf> {
     let Some((namespace, name)) = tenant.split_once('/') else {
         bail!("`{tenant}` names no tenant; write NAMESPACE/NAME");
     };
-    // The Secret's name and key: docs/reference/compatibility.md, "Kubeconfigs". admin.conf names a group that has rights
-    // only after kubeadm's phases ran in the tenant.
+    // The Secret's name and key: docs/reference/compatibility.md, "Kubeconfigs". Its group has rights as soon as the tenant
+    // is configured.
     let secret = format!("secret/{name}-admin-kubeconfig");
-    let template = "--output=go-template={{index .data \"super-admin.conf\" | base64decode}}";
+    let template = "--output=go-template={{index .data \"admin.conf\" | base64decode}}";
     let what = format!("reading the kubeconfig of tenant {tenant}");
     let text = kubectl.run(&what, &["--namespace", namespace, "get", &secret, template])?;
     if text.trim().is_empty() || text.contains("<no value>") {
-        bail!("{secret} in namespace {namespace} has no key super-admin.conf yet; is the tenant Ready?");
+        bail!("{secret} in namespace {namespace} has no key admin.conf yet; is the tenant Ready?");
     }
     let folder = if Path::new(STATE).exists() { state("tenants") } else { layout::cache_dir().join("tenants") };
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;

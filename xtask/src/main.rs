@@ -1,24 +1,28 @@
-//! Developer commands: `cargo xtask up | down | kubeconfig | parts | test | bench`.
+//! Developer commands: `cargo xtask up | down | kubeconfig | images | worker | parts | test | bench`.
 
 mod bench;
 mod cluster;
 mod command;
+mod conformance;
 mod down;
 mod failure;
 mod images;
 mod kubeconfig;
+mod lanes;
 // One file says where the parts are. Through the testkit crate it would bring a Kubernetes client along, and the
 // first command on a fresh machine would compile minutes in silence.
 #[path = "../../testkit/src/parts.rs"]
 #[allow(dead_code, reason = "the testkit uses the rest")]
 mod layout;
 mod lock;
+mod oracle;
 mod packages;
 mod parts;
 mod prerequisites;
 mod progress;
 mod test;
 mod up;
+mod worker;
 mod workspace;
 
 use anyhow::Result;
@@ -46,8 +50,22 @@ enum Verb {
         #[arg(long)]
         kubeconfig: Option<std::path::PathBuf>,
     },
+    /// Makes real workers for tenants of the local cluster.
+    #[command(subcommand)]
+    Worker(worker::Verb),
+    /// Packs images and serves them to the local cluster and its workers.
+    Images {
+        /// Images of parts that are built when they are named: agnhost, kine, konnectivity, metrics-server,
+        /// kubernetes@<version>.
+        #[arg(long, value_delimiter = ',', value_name = "PART,...")]
+        with: Vec<String>,
+    },
     /// Runs the tests.
     Test(test::Options),
+    /// Runs the real kubeadm of each supported minor and stores what it writes into a cluster as test data.
+    Oracle(oracle::Options),
+    /// Runs Kubernetes' own end-to-end tests against a tenant with one worker.
+    Conformance(conformance::Options),
     /// Measures what the operator costs for N tenants on the local cluster.
     Bench(bench::Options),
     /// Builds the real Kubernetes parts into the cache.
@@ -82,7 +100,14 @@ fn run(arguments: Arguments) -> Result<()> {
             packages::ensure(&progress)?;
             parts::ensure(&parts::select(&only)?, &progress)
         }
+        Verb::Images { with } => {
+            prerequisites::check(prerequisites::Need::Parts)?;
+            images::build(&with, &progress)
+        }
+        Verb::Worker(verb) => worker::run(&verb, &progress),
         Verb::Test(options) => test::run(&options, &progress),
+        Verb::Oracle(options) => oracle::run(&options, &progress),
+        Verb::Conformance(options) => conformance::run(&options, &progress),
         Verb::Bench(options) => bench::run(&options),
     }
 }

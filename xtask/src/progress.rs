@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// The steps on the screen. Bars on a terminal, plain lines elsewhere.
 pub struct Progress {
@@ -42,6 +42,14 @@ impl Progress {
         }
         Step { bar, name, started: Instant::now(), finished: false }
     }
+
+    /// Writes lines above the bars.
+    pub fn print(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => bars.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
 }
 
 impl Step {
@@ -78,11 +86,22 @@ impl Drop for Step {
     }
 }
 
-/// `3.2 s` below a minute, `2 minutes` style above.
+/// `3.2 s` below a minute, `2m 07s` above.
 pub fn elapsed(time: Duration) -> String {
     if time < Duration::from_mins(1) {
         format!("{:.1} s", time.as_secs_f32())
     } else {
-        format!("{:#}", HumanDuration(time))
+        format!("{}m {:02}s", time.as_secs() / 60, time.as_secs() % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_to_the_second() {
+        let told = [3_240, 59_000, 60_000, 127_900, 3_661_000].map(|ms| elapsed(Duration::from_millis(ms)));
+        assert_eq!(told, ["3.2 s", "59.0 s", "1m 00s", "2m 07s", "61m 01s"]);
     }
 }

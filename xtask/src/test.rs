@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::progress::{Progress, elapsed};
-use crate::{layout, parts, up, workspace};
+use crate::{lanes, layout, packages, parts, up, workspace};
 
 /// A ring: what its tests need to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -92,9 +92,12 @@ fn run_ring(ring: Ring, version: &str, filter: Option<&str>, progress: &Progress
             cargo(ring, version, &[&workspace[..], &["--doc"]].concat(), filter)
         }
         Ring::Apiserver => {
-            let names = [format!("kubernetes@{version}"), "etcd".into(), "kwok".into()];
+            packages::ensure_with(&[packages::DATABASES.into()], progress)?;
+            let others = ["etcd", "kwok", "kine", "konnectivity", "nats-server"].map(String::from);
+            let names: Vec<String> = std::iter::once(format!("kubernetes@{version}")).chain(others).collect();
             parts::ensure(&parts::select(&names)?, progress)?;
-            run_targets(ring, version, &targets(|_, target| target.starts_with(SERVER_TARGETS))?, filter)
+            let built = lanes::build(&targets(|_, target| target.starts_with(SERVER_TARGETS))?)?;
+            lanes::run(built, version, filter, progress)
         }
         Ring::E2e => {
             up::run(&up::Options::for_stories(), progress)?;
@@ -105,7 +108,9 @@ fn run_ring(ring: Ring, version: &str, filter: Option<&str>, progress: &Progress
 
 fn cargo(ring: Ring, version: &str, arguments: &[&str], filter: Option<&str>) -> Result<()> {
     let mut cargo: Command = workspace::cargo();
-    cargo.args(arguments).env("KAMAJI_KUBERNETES_VERSION", version);
+    // Stories that make workers call this very binary: through cargo each would wait for its lock.
+    let xtask = std::env::current_exe().context("this program does not know its own path")?;
+    cargo.args(arguments).env("KAMAJI_KUBERNETES_VERSION", version).env("KAMAJI_XTASK", xtask);
     if let Some(filter) = filter {
         cargo.args(["--", filter]);
     }

@@ -102,6 +102,7 @@ impl Operator {
             }
             (None, None) => bail!("--operator-pid needs --operator-metrics"),
         };
+        #[allow(clippy::disallowed_methods, reason = "a GET of metrics, which no typed API has")]
         let text = client.request_text(Request::get(path).body(Vec::new())?).await;
         Ok(Metrics::parse(&text.context("the operator's metrics cannot be read")?))
     }

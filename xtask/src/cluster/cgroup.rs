@@ -1,4 +1,5 @@
-//! The cgroup that holds every process of the cluster, so that all of them can be found and ended.
+//! The cgroup that holds every process of the cluster, so that all of them can be found and ended; each worker has one
+//! of its own in it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,73 +15,103 @@ const ROOT: &str = "/sys/fs/cgroup";
 /// Child for the daemons; the kubelet makes `kubepods` beside it. A version 2 cgroup with children holds no process.
 const DAEMONS: &str = "system";
 
-/// Makes the cgroup in every hierarchy.
-pub fn create() -> Result<()> {
-    for hierarchy in hierarchies() {
-        for dir in [hierarchy.join(NODE), hierarchy.join(NODE).join(DAEMONS)] {
-            fs::create_dir_all(&dir).with_context(|| format!("cannot create the cgroup {}", dir.display()))?;
-            // A version 1 cpuset takes no process before it has processors and memory.
-            for file in ["cpuset.cpus", "cpuset.mems"] {
-                let parent = dir.parent().unwrap_or(&hierarchy).join(file);
-                if hierarchy.join("cpuset.sched_load_balance").exists() && parent.exists() {
-                    fs::write(dir.join(file), fs::read(parent)?)?;
+/// A cgroup by its path below the root of each hierarchy, for example `kamaji-local/workers/x`.
+#[derive(Debug, Clone)]
+pub struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// The one of the whole cluster, workers included.
+    pub fn cluster() -> Self {
+        Self(NODE.into())
+    }
+
+    /// One below the cluster's, so that whatever ends the cluster ends it, too.
+    pub fn below(name: &str) -> Self {
+        Self(Path::new(NODE).join("workers").join(name))
+    }
+
+    /// The path as a kubelet wants its `cgroupRoot`.
+    pub fn absolute(&self) -> String {
+        format!("/{}", self.0.display())
+    }
+
+    /// Makes it, and the child for daemons, in every hierarchy.
+    pub fn create(&self) -> Result<()> {
+        for hierarchy in hierarchies() {
+            let mut dir = hierarchy.clone();
+            for name in self.0.iter().chain([DAEMONS.as_ref()]) {
+                share_controllers(&dir);
+                let parent = dir.clone();
+                dir.push(name);
+                fs::create_dir_all(&dir).with_context(|| format!("cannot create the cgroup {}", dir.display()))?;
+                // A version 1 cpuset takes no process before it has processors and memory.
+                for file in ["cpuset.cpus", "cpuset.mems"] {
+                    let from = parent.join(file);
+                    if hierarchy.join("cpuset.sched_load_balance").exists() && from.exists() {
+                        fs::write(dir.join(file), fs::read(from)?)?;
+                    }
                 }
             }
         }
-        // Version 2 hands a controller to children only when told; one that this kernel lacks is no loss.
-        for dir in [hierarchy.clone(), hierarchy.join(NODE)] {
-            for controller in ["+cpu", "+cpuset", "+memory", "+pids", "+io", "+hugetlb"] {
-                let _ = fs::write(dir.join("cgroup.subtree_control"), controller);
+        Ok(())
+    }
+
+    /// Moves a daemon into it; the daemon's children follow.
+    pub fn adopt(&self, pid: u32) -> Result<()> {
+        for hierarchy in hierarchies() {
+            let procs = hierarchy.join(&self.0).join(DAEMONS).join("cgroup.procs");
+            fs::write(&procs, pid.to_string())
+                .with_context(|| format!("cannot move process {pid} into {}", procs.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Kills whatever is left in it and removes it. Absent is as good as removed.
+    pub fn remove(&self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let members = self.members();
+            if members.is_empty() {
+                break;
             }
-        }
-    }
-    Ok(())
-}
-
-/// Moves a daemon into the cgroup; its children follow.
-pub fn adopt(pid: u32) -> Result<()> {
-    for hierarchy in hierarchies() {
-        let procs = hierarchy.join(NODE).join(DAEMONS).join("cgroup.procs");
-        fs::write(&procs, pid.to_string())
-            .with_context(|| format!("cannot move process {pid} into {}", procs.display()))?;
-    }
-    Ok(())
-}
-
-/// Kills whatever is left in the cgroup and removes it.
-pub fn remove() -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let members = members();
-        if members.is_empty() {
-            break;
-        }
-        for pid in &members {
-            if let Some(pid) = Pid::from_raw(*pid) {
-                let _ = kill_process(pid, Signal::KILL);
+            for pid in &members {
+                if let Some(pid) = Pid::from_raw(*pid) {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
             }
+            if Instant::now() > deadline {
+                bail!("processes {members:?} of the cgroup {} do not end", self.absolute());
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
-        if Instant::now() > deadline {
-            bail!("processes {members:?} of the local cluster do not end");
+        for dir in self.trees() {
+            remove_tree(&dir, deadline)?;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        Ok(())
     }
-    for dir in trees() {
-        remove_tree(&dir, deadline)?;
+
+    /// The processes in it and below it.
+    fn members(&self) -> BTreeSet<i32> {
+        let mut found = BTreeSet::new();
+        for tree in self.trees() {
+            visit(&tree, &mut |dir| {
+                let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+                found.extend(procs.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 1));
+            });
+        }
+        found
     }
-    Ok(())
+
+    fn trees(&self) -> Vec<PathBuf> {
+        hierarchies().into_iter().map(|hierarchy| hierarchy.join(&self.0)).filter(|dir| dir.exists()).collect()
+    }
 }
 
-/// The processes in the cgroup and below it.
-fn members() -> BTreeSet<i32> {
-    let mut found = BTreeSet::new();
-    for tree in trees() {
-        visit(&tree, &mut |dir| {
-            let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-            found.extend(procs.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 1));
-        });
+/// Version 2 hands a controller to children only when told; one that this kernel lacks is no loss.
+fn share_controllers(dir: &Path) {
+    for controller in ["+cpu", "+cpuset", "+memory", "+pids", "+io", "+hugetlb"] {
+        let _ = fs::write(dir.join("cgroup.subtree_control"), controller);
     }
-    found
 }
 
 fn remove_tree(tree: &Path, deadline: Instant) -> Result<()> {
@@ -108,10 +139,6 @@ fn visit(dir: &Path, each: &mut dyn FnMut(&Path)) {
             visit(&entry.path(), each);
         }
     }
-}
-
-fn trees() -> Vec<PathBuf> {
-    hierarchies().into_iter().map(|hierarchy| hierarchy.join(NODE)).filter(|dir| dir.exists()).collect()
 }
 
 /// The one hierarchy of version 2, or each of version 1.

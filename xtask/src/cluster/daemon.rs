@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use super::{RUN, cgroup, log_dir};
+use super::cgroup::Cgroup;
+use super::{RUN, log_dir};
+use crate::failure;
 
 /// Every daemon in the order in which they are started; they are stopped in the reverse order.
 pub const NAMES: [&str; 8] = [
@@ -28,10 +30,22 @@ pub const NAMES: [&str; 8] = [
 /// How long a daemon may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// Where the daemons of one machine, real or played, keep their pid files and logs, and which cgroup they are in.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Folder of the pid files.
+    pub run: PathBuf,
+    /// Folder of the logs.
+    pub logs: PathBuf,
+    /// Their cgroup.
+    pub cgroup: Cgroup,
+}
+
 /// What to run.
 #[derive(Debug)]
 pub struct Daemon {
     name: &'static str,
+    place: Place,
     program: PathBuf,
     arguments: Vec<String>,
     path: Option<String>,
@@ -48,10 +62,45 @@ struct Record {
     fingerprint: u64,
 }
 
+impl Place {
+    /// That of the management cluster's node.
+    pub fn node() -> Self {
+        Self { run: RUN.into(), logs: log_dir(), cgroup: Cgroup::cluster() }
+    }
+
+    /// Log of a daemon.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.logs.join(format!("{name}.log"))
+    }
+
+    /// The process of a daemon, if it runs.
+    pub fn pid(&self, name: &str) -> Option<i32> {
+        read(&self.pid_file(name)).filter(is_alive).map(|record| record.pid)
+    }
+
+    /// Fails with the sentence of its log when a daemon that was started has ended.
+    pub fn check_alive(&self, name: &str) -> Result<()> {
+        if read(&self.pid_file(name)).is_none_or(|record| is_alive(&record)) {
+            return Ok(());
+        }
+        let log = self.log(name);
+        bail!("{name} ended: {}\n  log: {}", failure::sentence(&log), log.display())
+    }
+
+    fn pid_file(&self, name: &str) -> PathBuf {
+        self.run.join(format!("{name}.pid"))
+    }
+}
+
 impl Daemon {
-    /// A daemon called `name`, one of [`NAMES`].
+    /// A daemon of the management cluster called `name`, one of [`NAMES`].
     pub fn new(name: &'static str, program: PathBuf) -> Self {
-        Self { name, program, arguments: Vec::new(), path: None, inputs: Vec::new() }
+        Self::at(Place::node(), name, program)
+    }
+
+    /// A daemon of another machine.
+    pub fn at(place: Place, name: &'static str, program: PathBuf) -> Self {
+        Self { name, place, program, arguments: Vec::new(), path: None, inputs: Vec::new() }
     }
 
     /// Adds one argument.
@@ -84,14 +133,15 @@ impl Daemon {
     /// Starts the daemon unless it already runs in this very form. Returns whether it was started.
     pub fn ensure(&self) -> Result<bool> {
         let fingerprint = self.fingerprint();
-        match read(self.name) {
+        let pid_file = self.place.pid_file(self.name);
+        match read(&pid_file) {
             Some(record) if is_alive(&record) && record.fingerprint == fingerprint => return Ok(false),
-            Some(_) => stop(self.name)?,
+            Some(_) => end(&self.place, self.name, &[Signal::TERM, Signal::KILL])?,
             None => {}
         }
-        let log = log(self.name);
-        fs::create_dir_all(log_dir())?;
-        fs::create_dir_all(RUN)?;
+        let log = self.place.log(self.name);
+        fs::create_dir_all(&self.place.logs)?;
+        fs::create_dir_all(&self.place.run)?;
         // One log per start: what an earlier process wrote would be taken for this one's last words.
         if log.exists() {
             fs::rename(&log, log.with_extension("log.previous"))?;
@@ -107,10 +157,10 @@ impl Daemon {
         }
         let child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
         let pid = child.id();
-        cgroup::adopt(pid)?;
+        self.place.cgroup.adopt(pid)?;
         let raw = i32::try_from(pid)?;
         let started = start_time(raw).unwrap_or_default();
-        fs::write(pid_file(self.name), format!("{raw} {started} {fingerprint}\n"))?;
+        fs::write(pid_file, format!("{raw} {started} {fingerprint}\n"))?;
         Ok(true)
     }
 
@@ -131,12 +181,14 @@ impl Daemon {
 
 /// Log of a daemon.
 pub fn log(name: &str) -> PathBuf {
-    log_dir().join(format!("{name}.log"))
+    Place::node().log(name)
 }
 
 /// The daemons that were started and do not run any more.
 pub fn dead() -> Vec<&'static str> {
-    NAMES.into_iter().filter(|name| read(name).is_some_and(|record| !is_alive(&record))).collect()
+    let node = Place::node();
+    let is_dead = |name: &&str| read(&node.pid_file(name)).is_some_and(|record| !is_alive(&record));
+    NAMES.into_iter().filter(is_dead).collect()
 }
 
 /// Forgets daemons that ended before: from now on, one that is dead has died under our eyes.
@@ -146,16 +198,17 @@ pub fn forget_dead() -> Result<()> {
 
 /// Asks a daemon to end, waits, and ends it by force if it must.
 pub fn stop(name: &str) -> Result<()> {
-    end(name, &[Signal::TERM, Signal::KILL])
+    end(&Place::node(), name, &[Signal::TERM, Signal::KILL])
 }
 
 /// Ends a daemon whose state nobody needs any more.
 pub fn kill(name: &str) -> Result<()> {
-    end(name, &[Signal::KILL])
+    end(&Place::node(), name, &[Signal::KILL])
 }
 
-fn end(name: &str, signals: &[Signal]) -> Result<()> {
-    if let Some(record) = read(name)
+fn end(place: &Place, name: &str, signals: &[Signal]) -> Result<()> {
+    let pid_file = place.pid_file(name);
+    if let Some(record) = read(&pid_file)
         && is_alive(&record)
         && let Some(pid) = Pid::from_raw(record.pid)
     {
@@ -168,18 +221,14 @@ fn end(name: &str, signals: &[Signal]) -> Result<()> {
             }
         }
     }
-    match fs::remove_file(pid_file(name)) {
+    match fs::remove_file(pid_file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }
 }
 
-fn pid_file(name: &str) -> PathBuf {
-    Path::new(RUN).join(format!("{name}.pid"))
-}
-
-fn read(name: &str) -> Option<Record> {
-    let text = fs::read_to_string(pid_file(name)).ok()?;
+fn read(pid_file: &Path) -> Option<Record> {
+    let text = fs::read_to_string(pid_file).ok()?;
     let mut fields = text.split_whitespace();
     Some(Record {
         pid: fields.next()?.parse().ok()?,

@@ -5,6 +5,7 @@
 
 pub mod add_ons;
 pub mod cgroup;
+pub mod containerd;
 pub mod control_plane;
 pub mod daemon;
 pub mod kubectl;
@@ -28,6 +29,10 @@ pub const NODE_IPS: [&str; 2] = ["10.77.0.1", "fd77::1"];
 pub const NODE_CIDRS: [&str; 2] = ["10.77.0.0/24", "fd77::/64"];
 /// Addresses given to Services of type `LoadBalancer`.
 pub const LOAD_BALANCER_CIDRS: [&str; 2] = ["10.77.1.0/24", "fd77:0:0:1::/112"];
+/// Networks of isolated workers: the node has no way to them, they have one to it.
+pub const ISOLATED_CIDRS: [&str; 2] = ["10.77.2.0/24", "fd77:0:0:2::/64"];
+/// How the links of workers begin.
+pub const WORKER_LINKS: &str = "kamajiw";
 /// Networks of the pods. Different from kubeadm's defaults, so that an address tells management from tenant.
 pub const POD_CIDRS: [&str; 2] = ["10.78.0.0/16", "fd78::/64"];
 /// Networks of the Services.

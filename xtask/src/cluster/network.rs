@@ -7,7 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{LINK, LOAD_BALANCER_CIDRS, NODE_CIDRS, NODE_IPS, POD_CIDRS, SERVICE_CIDRS, state};
+use super::{
+    ISOLATED_CIDRS, LINK, LOAD_BALANCER_CIDRS, NODE_CIDRS, NODE_IPS, POD_CIDRS, SERVICE_CIDRS, WORKER_LINKS, state,
+};
 use crate::command;
 
 /// Kernel settings that we raise or set, with the value wanted.
@@ -77,14 +79,15 @@ fn link() -> Result<()> {
     Ok(())
 }
 
-/// Pods reach the outside under the node's address. CNI's own masquerading would need iptables.
+/// Pods and workers reach the outside under the node's address. CNI's own masquerading would need iptables.
 fn masquerade() -> Result<()> {
     let [pods4, pods6] = POD_CIDRS;
+    let [nodes4, nodes6] = NODE_CIDRS;
     let rules = format!(
         "add table inet kamaji-local\ndelete table inet kamaji-local\ntable inet kamaji-local {{\n  chain postrouting {{\n    \
          type nat hook postrouting priority srcnat; policy accept;\n    \
-         ip saddr {pods4} ip daddr != {{ 10.77.0.0/16, {pods4} }} masquerade\n    \
-         ip6 saddr {pods6} ip6 daddr != {{ fd77::/32, {pods6} }} masquerade\n  }}\n}}\n"
+         ip saddr {{ {pods4}, {nodes4} }} ip daddr != {{ 10.77.0.0/16, {pods4} }} masquerade\n    \
+         ip6 saddr {{ {pods6}, {nodes6} }} ip6 daddr != {{ fd77::/32, {pods6} }} masquerade\n  }}\n}}\n"
     );
     command::with_input("setting up masquerading", Command::new("nft").args(["-f", "-"]), &rules).map(drop)
 }
@@ -97,8 +100,11 @@ pub fn remove() -> Result<()> {
         // Absent is as good as removed.
         let _ = Command::new("nft").args(arguments).output();
     }
-    for name in pod_links() {
+    for name in pod_links().into_iter().chain(worker_links()) {
         let _ = Command::new("ip").args(["link", "delete", &name]).output();
+    }
+    for network in ISOLATED_CIDRS {
+        let _ = Command::new("ip").args(["route", "delete", "unreachable", network]).output();
     }
     if Path::new("/sys/class/net").join(LINK).exists() {
         ip(&["link", "delete", LINK])?;
@@ -114,6 +120,13 @@ fn pod_links() -> Vec<String> {
     let out = Command::new("ip").args(["-o", "address", "show", "to", "10.78.0.1"]).output();
     let text = out.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
     text.lines().filter_map(|line| line.split_whitespace().nth(1)).map(str::to_owned).collect()
+}
+
+/// Links of workers that were not, or not yet, moved away from here.
+fn worker_links() -> Vec<String> {
+    let links = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let names = links.map(|link| link.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(WORKER_LINKS)).collect()
 }
 
 fn ip(arguments: &[&str]) -> Result<()> {

@@ -11,11 +11,8 @@ use anyhow::{Context, Result, bail};
 use super::daemon::{self, Daemon};
 use super::kubectl::check_alive;
 use super::pki::{file, kubeconfig};
-use super::{DNS_IP, NODE, NODE_IPS, POD_CIDRS, REGISTRY, RUN, state};
+use super::{DNS_IP, NODE, NODE_IPS, POD_CIDRS, REGISTRY, RUN, containerd, state};
 use crate::layout;
-
-/// The image of every pod's sandbox.
-pub const PAUSE_IMAGE: &str = "registry.k8s.io/pause:3.10.1";
 
 /// How long containerd may take until it listens: it first finds again what ran before.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -60,96 +57,30 @@ fn write(path: &Path, text: &str) -> Result<()> {
 }
 
 fn containerd() -> Result<Daemon> {
-    let bin = layout::bin_dir("containerd", layout::CONTAINERD_VERSION);
-    let runc = layout::bin_dir("runc", layout::RUNC_VERSION);
-    let plugins = layout::bin_dir("cni-plugins", layout::CNI_PLUGINS_VERSION);
     let config = state("containerd.toml");
-    let socket = socket();
-    write(
-        &config,
-        &format!(
-            r#"version = 3
-root = "{root}"
-state = "{RUN}/containerd"
-
-[grpc]
-  address = "{socket}"
-
-[plugins."io.containerd.internal.v1.opt"]
-  path = "{opt}"
-
-[plugins."io.containerd.nri.v1.nri"]
-  disable = true
-
-[plugins."io.containerd.cri.v1.images".pinned_images]
-  sandbox = "{PAUSE_IMAGE}"
-
-[plugins."io.containerd.cri.v1.images".registry]
-  config_path = "{registry}"
-
-[plugins."io.containerd.cri.v1.runtime"]
-  # Without CAP_SYS_RESOURCE, as in many a container, no sandbox would start.
-  restrict_oom_score_adj = true
-  # Not in the machine's own folder, which `ip netns` and other runtimes share.
-  netns_mounts_under_state_dir = true
-
-[plugins."io.containerd.cri.v1.runtime".cni]
-  use_internal_loopback = true
-  bin_dirs = ["{plugins}"]
-  conf_dir = "{cni}"
-
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
-  runtime_type = "io.containerd.runc.v2"
-  sandboxer = "podsandbox"
-
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
-  Root = "{RUN}/runc"
-"#,
-            root = state("containerd").display(),
-            socket = socket.display(),
-            opt = state("containerd-opt").display(),
-            registry = state("registry").display(),
-            plugins = plugins.display(),
-            cni = state("cni-config").display(),
-        ),
-    )?;
+    let configuration = containerd::Configuration {
+        root: state("containerd"),
+        state: Path::new(RUN).join("containerd"),
+        socket: socket(),
+        opt: state("containerd-opt"),
+        cni: state("cni-config"),
+        runc: Path::new(RUN).join("runc"),
+    };
+    write(&config, &configuration.text())?;
     // Every registry host is answered by ours, so that upstream's image names work unchanged.
     write(
-        &state("registry/_default/hosts.toml"),
+        &containerd::registry_dir().join("_default/hosts.toml"),
         &format!(
             "server = \"http://{REGISTRY}\"\n\n[host.\"http://{REGISTRY}\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
         ),
     )?;
-    write(&state("cni-config/10-kamaji-local.conflist"), &network_configuration())?;
-    Ok(Daemon::new("containerd", bin.join("containerd"))
+    let pods = containerd::network_configuration(NODE, &POD_CIDRS, &state("cni-leases"));
+    write(&state("cni-config/10-kamaji-local.conflist"), &pods)?;
+    Ok(Daemon::new("containerd", containerd::program())
         .arg("--config")
         .arg(config.display().to_string())
-        .path(&[bin, runc])
+        .path(&containerd::path())
         .input(config))
-}
-
-/// Point-to-point links rather than a bridge: all traffic between pods is routed, so that Services work between
-/// pods of one node without the bridge netfilter module.
-fn network_configuration() -> String {
-    let [v4, v6] = POD_CIDRS;
-    let leases = state("cni-leases").display().to_string();
-    serde_json::json!({
-        "cniVersion": "1.0.0",
-        "name": NODE,
-        "plugins": [
-            {
-                "type": "ptp",
-                "ipam": {
-                    "type": "host-local",
-                    "dataDir": leases,
-                    "ranges": [[{"subnet": v4}], [{"subnet": v6}]],
-                    "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
-                },
-            },
-            {"type": "portmap", "capabilities": {"portMappings": true}, "backend": "nftables"},
-        ],
-    })
-    .to_string()
 }
 
 fn kubelet() -> Result<Daemon> {

@@ -10,14 +10,33 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::layout;
 use crate::progress::Progress;
+use crate::{layout, lock, packages, parts};
 pub use store::{Store, Written};
-pub use table::{Image, kine, konnectivity, kubernetes, metrics_server, operator, standard};
+pub use table::{Image, konnectivity, kube_proxy, kubernetes, named, operator, standard};
 
 /// Folder of the OCI image layout.
 pub fn dir() -> PathBuf {
     layout::cache_dir().join("images")
+}
+
+/// Builds and packs the local cluster's own images and those of the named parts.
+///
+/// # Errors
+/// When a name stands for no image, or a part cannot be built.
+pub fn build(with: &[String], progress: &Progress) -> Result<()> {
+    // Workers pack images, too.
+    let _turn = lock::workers()?;
+    packages::ensure_with(with, progress)?;
+    parts::ensure(&parts::select(&[])?, progress)?;
+    if !with.is_empty() {
+        parts::ensure(&parts::select(with)?, progress)?;
+    }
+    pause::ensure()?;
+    let mut wanted = standard()?;
+    wanted.extend(kubernetes(layout::KUBERNETES_VERSION));
+    wanted.extend(named(with)?);
+    ensure(&wanted, progress).map(drop)
 }
 
 /// Packs what is missing or has changed. Returns what is now stored, in the same order.

@@ -68,13 +68,16 @@ impl Store {
         let scratch = self.dir.join("layer.new");
         layer::write(&image.entries, &scratch)?;
         let layer = self.keep(&scratch)?;
+        let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
+        let environment: Vec<&String> = std::iter::once(&path).chain(&image.environment).collect();
         let config = self.put(&json!({
             "architecture": architecture(),
             "os": "linux",
             "config": {
                 "Entrypoint": image.entrypoint,
+                "Cmd": image.arguments,
                 "User": image.user,
-                "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+                "Env": environment,
             },
             "rootfs": {"type": "layers", "diff_ids": [layer.get("digest")]},
         }))?;

@@ -18,14 +18,17 @@ pub struct Built {
 }
 
 /// One cargo call for both: they share nearly all dependencies.
-pub fn run(with_operator: bool, progress: &Progress) -> Result<Built> {
+pub fn run(with_operator: bool, is_debug: bool, progress: &Progress) -> Result<Built> {
     let step = progress.step("operator");
     let log = parts::log_dir().join("cargo-build.log");
     if log.exists() {
         std::fs::remove_file(&log)?;
     }
     let mut cargo = workspace::cargo();
-    cargo.args(["build", "--release", "--locked", "--package", "xtask", "--features", "xtask/addons"]);
+    cargo.args(["build", "--locked", "--package", "xtask", "--features", "xtask/addons"]);
+    if !is_debug {
+        cargo.arg("--release");
+    }
     cargo.args(["--bin", "local-cluster-addons"]);
     if with_operator {
         cargo.args(["--package", "kamaji-operator", "--bin", "kamaji"]);
@@ -37,8 +40,8 @@ pub fn run(with_operator: bool, progress: &Progress) -> Result<Built> {
         }
         step.note(&format!("{compiled} crates, {}", line.trim()));
     })?;
-    let release = workspace::target_dir()?.join("release");
+    let built = workspace::target_dir()?.join(if is_debug { "debug" } else { "release" });
     step.done(if with_operator { "kamaji, local-cluster-addons" } else { "local-cluster-addons" });
-    let operator = with_operator.then(|| release.join("kamaji"));
-    Ok(Built { add_ons: release.join("local-cluster-addons"), operator })
+    let operator = with_operator.then(|| built.join("kamaji"));
+    Ok(Built { add_ons: built.join("local-cluster-addons"), operator })
 }

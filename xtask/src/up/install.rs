@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::cluster::kubectl::Kubectl;
 use crate::progress::Progress;
-use crate::{command, images, layout, parts, workspace};
+use crate::{command, images, layout, lock, parts, workspace};
 
 /// Namespace of the operator.
 pub const NAMESPACE: &str = "kamaji-system";
@@ -31,6 +31,8 @@ impl Image {
 
 /// Packs the operator's binary. Another binary gets another tag, so that its pods roll.
 pub fn local_image(binary: &Path, progress: &Progress) -> Result<Image> {
+    // Workers pack images, too.
+    let _turn = lock::workers()?;
     let mut image = images::operator(binary)?;
     let written = images::ensure(std::slice::from_ref(&image), progress)?;
     let digest = written.first().map(|stored| stored.digest.trim_start_matches("sha256:")).unwrap_or_default();

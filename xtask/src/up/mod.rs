@@ -6,12 +6,12 @@ mod sample;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
+use crate::cluster::cgroup::Cgroup;
 use crate::cluster::kubectl::{Kubectl, check_alive};
-use crate::cluster::{add_ons, admin_kubeconfig, cgroup, control_plane, daemon, network, node, pki, state};
+use crate::cluster::{add_ons, admin_kubeconfig, control_plane, daemon, network, node, pki, state};
 use crate::images;
-use crate::layout;
 use crate::lock;
 use crate::packages;
 use crate::parts;
@@ -30,7 +30,10 @@ pub struct Options {
     /// Starts the local cluster without the operator and the sample tenant.
     #[arg(long)]
     cluster_only: bool,
-    /// Images that other tests need as well: kine, konnectivity, metrics-server.
+    /// Builds the operator without optimisation, which takes less time after a change.
+    #[arg(long, conflicts_with = "kubeconfig")]
+    debug: bool,
+    /// Images that other tests need as well: agnhost, kine, konnectivity, metrics-server.
     #[arg(long, value_delimiter = ',', value_name = "PART,...")]
     with: Vec<String>,
 }
@@ -38,7 +41,8 @@ pub struct Options {
 impl Options {
     /// What the e2e ring needs: the local cluster with every image that a story runs.
     pub fn for_stories() -> Self {
-        Self { with: vec!["metrics-server".to_owned()], ..Self::default() }
+        let with = ["agnhost", "konnectivity", "metrics-server"].map(str::to_owned).into();
+        Self { with, ..Self::default() }
     }
 }
 
@@ -65,14 +69,10 @@ fn existing(kubeconfig: &Path, image: Option<&str>, progress: &Progress) -> Resu
 fn local(options: &Options, progress: &Progress) -> Result<()> {
     prerequisites::check(Need::Cluster)?;
     let _lock = lock::take()?;
-    packages::ensure(progress)?;
+    packages::ensure_with(&options.with, progress)?;
     parts::ensure(&parts::select(&[])?, progress)?;
-    if !options.with.is_empty() {
-        parts::ensure(&parts::select(&options.with)?, progress)?;
-    }
-    let built = build::run(!options.cluster_only, progress)?;
-    images::pause::ensure()?;
-    images::ensure(&wanted_images(&options.with)?, progress)?;
+    let built = build::run(!options.cluster_only, options.debug, progress)?;
+    images::build(&options.with, progress)?;
 
     let kubectl = Kubectl::new(admin_kubeconfig());
     start(&kubectl, &built.add_ons, progress)?;
@@ -87,23 +87,6 @@ fn local(options: &Options, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-fn wanted_images(with: &[String]) -> Result<Vec<images::Image>> {
-    let mut wanted = images::standard()?;
-    wanted.extend(images::kubernetes(layout::KUBERNETES_VERSION));
-    for name in with {
-        match (name.as_str(), name.strip_prefix("kubernetes@")) {
-            ("kine", _) => wanted.push(images::kine()?),
-            ("konnectivity", _) => wanted.extend(images::konnectivity()),
-            ("metrics-server", _) => wanted.push(images::metrics_server()),
-            (_, Some(version)) => wanted.extend(images::kubernetes(version)),
-            _ => bail!(
-                "there is no image for `{name}`; --with takes kine, konnectivity, metrics-server, kubernetes@<version>"
-            ),
-        }
-    }
-    Ok(wanted)
-}
-
 /// Starts what does not run yet of the cluster, and waits until pods can run and names resolve.
 fn start(kubectl: &Kubectl, add_ons_binary: &Path, progress: &Progress) -> Result<()> {
     let step = progress.step("local cluster");
@@ -112,7 +95,7 @@ fn start(kubectl: &Kubectl, add_ons_binary: &Path, progress: &Progress) -> Resul
         std::fs::create_dir_all(state(folder))?;
     }
     step.note("network");
-    cgroup::create()?;
+    Cgroup::cluster().create()?;
     network::create()?;
     step.note("certificates");
     pki::create()?;

@@ -17,8 +17,10 @@ pub fn create(kubectl: &Kubectl, progress: &Progress) -> Result<()> {
     let manifests = MANIFESTS.replace("$VERSION", &format!("v{}", layout::KUBERNETES_VERSION));
     kubectl.apply("creating the sample tenant", &manifests)?;
     let tenant = ["--namespace=default", "tenantcontrolplane/sample"];
-    if let Err(error) = kubectl.wait("waiting for tenant default/sample", &tenant, "condition=Ready", 180) {
-        return Err(explain(kubectl, &error));
+    for condition in ["condition=Ready", "condition=TenantConfigured"] {
+        if let Err(error) = kubectl.wait("waiting for tenant default/sample", &tenant, condition, 180) {
+            return Err(explain(kubectl, &error));
+        }
     }
     step.done("Ready");
     Ok(())

@@ -1,0 +1,117 @@
+//! A real worker of a tenant, made by `cargo xtask worker` as a person makes one.
+
+use std::{
+    ffi::OsString,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use tokio::{process::Command, time::timeout};
+
+use crate::{
+    kubectl::{said, workspace},
+    story::dump_folder,
+    tenant::Tenant,
+};
+
+/// Building parts for the first time takes minutes.
+const PATIENCE: Duration = Duration::from_mins(20);
+
+/// The workers of one tenant; they go with this value, however the story ends, unless `$KAMAJI_E2E_KEEP` is set.
+pub struct Workers {
+    tenant: String,
+}
+
+impl Workers {
+    /// The tenant's workers, none yet.
+    pub fn of(tenant: &Tenant) -> Self {
+        Self { tenant: tenant.reference() }
+    }
+
+    /// Joins one more and waits until its Node is Ready. `options` are those of `cargo xtask worker join`.
+    ///
+    /// # Errors
+    /// When it does not join, with the command's own words.
+    pub async fn join(&self, options: &[&str]) -> Result<()> {
+        let (program, first) = xtask();
+        let mut command = Command::new(program);
+        command.args(first).args(["worker", "join", &self.tenant]).args(options);
+        command.current_dir(workspace()).stdin(Stdio::null()).kill_on_drop(true);
+        let output = within(PATIENCE, &mut command).await?;
+        said("cargo xtask worker join", &output).map(drop)
+    }
+
+    /// Removes them and their Nodes.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub async fn remove(&self) -> Result<()> {
+        let (program, first) = xtask();
+        let mut command = Command::new(program);
+        command.args(first).args(["worker", "remove", &self.tenant]).current_dir(workspace());
+        let output = within(Duration::from_mins(2), &mut command).await?;
+        said("cargo xtask worker remove", &output).map(drop)
+    }
+
+    /// Copies what the workers wrote, for whoever looks into the failure.
+    fn keep_logs(&self) -> std::io::Result<()> {
+        let prefix = format!("{}-", self.tenant.replace('/', "-"));
+        for worker in std::fs::read_dir("/var/lib/kamaji-local/workers")?.flatten() {
+            let name = worker.file_name().to_string_lossy().into_owned();
+            if !name.starts_with(&prefix) {
+                continue;
+            }
+            let to = dump_folder().join(&name);
+            std::fs::create_dir_all(&to)?;
+            for log in std::fs::read_dir(worker.path().join("logs"))?.flatten() {
+                std::fs::copy(log.path(), to.join(log.file_name()))?;
+            }
+            eprintln!("the logs of {name} are in {}", to.display());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        if std::env::var_os("KAMAJI_E2E_KEEP").is_some() {
+            return;
+        }
+        // None is left when the story removed them itself.
+        let _ = self.keep_logs();
+        let (program, first) = xtask();
+        let mut command = std::process::Command::new(program);
+        command.args(first).args(["worker", "remove", &self.tenant]).current_dir(workspace());
+        let _ = command.stdin(Stdio::null()).output();
+    }
+}
+
+/// Packs the images of these parts, which a story's tenants are going to run.
+///
+/// # Errors
+/// When one cannot be built, with the command's own words.
+pub async fn pack(parts: &[String]) -> Result<()> {
+    let (program, first) = xtask();
+    let mut command = Command::new(program);
+    command.args(first).args(["images", "--with", &parts.join(",")]).current_dir(workspace()).stdin(Stdio::null());
+    let output = within(PATIENCE, &mut command).await?;
+    said("cargo xtask images", &output).map(drop)
+}
+
+/// The command before its arguments: `$KAMAJI_XTASK`, else what `cargo xtask` stands for.
+fn xtask() -> (OsString, Vec<&'static str>) {
+    if let Some(program) = std::env::var_os("KAMAJI_XTASK") {
+        return (program, Vec::new());
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    (cargo, vec!["run", "--quiet", "--package", "xtask", "--"])
+}
+
+/// Runs a command to its end, or kills it when it takes longer.
+pub(crate) async fn within(patience: Duration, command: &mut Command) -> Result<Output> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let shown = format!("{command:?}");
+    let ended = timeout(patience, command.output()).await;
+    ended.with_context(|| format!("{shown} takes too long"))?.with_context(|| format!("{shown} cannot be started"))
+}
