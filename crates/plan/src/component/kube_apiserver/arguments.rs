@@ -13,6 +13,10 @@ use crate::{
 
 const PKI: &str = "/etc/kubernetes/pki";
 
+/// From this minor on kube-apiserver answers lists of a past version from snapshots, and forgets them when its own
+/// compactor runs. A tenant has none, because its datastore compacts itself: tokens of chunked lists would never expire.
+const LISTS_FROM_SNAPSHOTS: u32 = 34;
+
 /// The argument list: the operator's flags sorted, then the user's as written.
 ///
 /// The flags that keep the tenant reachable and inside its part of the datastore cannot be overridden: the user's are
@@ -34,6 +38,10 @@ pub fn arguments(resolved: &Resolved, exposed: &Exposed, stored: &Stored) -> Vec
     }
     if !given("authorization-config") && !given("authorization-mode") {
         arguments.default_to("authorization-mode", "Node,RBAC");
+    }
+    if resolved.revision >= TemplateRevision::R1 && resolved.version.minor >= LISTS_FROM_SNAPSHOTS {
+        // Beside the user's own gates: kube-apiserver merges repeated flags, the last one wins.
+        arguments.set("feature-gates", "ListFromCacheSnapshot=false");
     }
     let mut list = arguments.to_list();
     list.extend(user);
