@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, ServiceAccount};
 use kamaji_api::TenantControlPlane;
 use kamaji_testkit::{
     certificate::Identity,
@@ -72,6 +72,17 @@ impl Tenant {
             settled && status.kubernetes_resources.version.status.is_some_and(|phase| phase.as_str() == wanted)
         })
         .await
+    }
+
+    /// Waits until the tenant's controller manager runs its controllers: one that is disturbed before that ends, and the pod
+    /// is not ready until it is back.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn controlled(&self) -> Result<()> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await?, "default");
+        wait_for(&accounts, "default", SOON, |_: &ServiceAccount| true).await?;
+        Ok(())
     }
 
     /// Waits until the tenant serves and what the operator keeps inside of it is in place.

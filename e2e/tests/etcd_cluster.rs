@@ -24,6 +24,7 @@ async fn three_members_serve_a_tenant_through_loss_renewal_and_defragmentation()
         .await?;
         tenant.phase("Ready").await?;
         ensure!(!tenant.namespaces().await?.is_empty());
+        tenant.controlled().await?;
         refuses_strangers(&etcd, &tenant).await?;
 
         let probe = Probe::start(tenant.probe_target().await?);

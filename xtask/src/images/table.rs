@@ -158,6 +158,10 @@ fn agnhost() -> Result<Image> {
     let broken = ["/bin/getent", "/bin/nc", "/bin/wget"];
     image.entries.retain(|entry| !matches!(entry, Entry::Link { at, .. } if broken.contains(&at.as_str())));
     image.entries.push(Entry::Link { at: "/agnhost-2".into(), target: "agnhost".into() });
+    for name in ["localhost.crt", "localhost.key"] {
+        let from = layout::bin_dir("agnhost", layout::KUBERNETES_VERSION).join(name);
+        image.entries.push(Entry::File { from, to: format!("/{name}"), mode: 0o644, binds_low_ports: false });
+    }
     let tools = ["/usr/bin/curl", "/usr/bin/dig", "/usr/bin/getent", "/usr/bin/nc"].map(PathBuf::from);
     let has = |image: &Image, path: &Path| {
         image.entries.iter().any(|entry| matches!(entry, Entry::File { to, .. } if Path::new(to) == path))

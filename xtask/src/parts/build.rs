@@ -53,6 +53,7 @@ pub fn build(part: &Part, progress: &Progress) -> Result<()> {
         }
     };
     go_build(part, &packages, &source, &fresh, &log, &step)?;
+    keep_files(part, &source, &fresh)?;
 
     if let Source::Modules(commands) = part.source {
         for command in commands.iter().filter(|command| command.built_as() != command.binary) {
@@ -110,6 +111,21 @@ fn kubernetes_module(
     step.note("go mod tidy");
     command::logged(&format!("resolving {module}"), go(source).args(["mod", "tidy"]), log, |line| step.note(line))?;
     Ok(packages)
+}
+
+fn keep_files(part: &Part, source: &Path, out: &Path) -> Result<()> {
+    let (Some(module), false) = (part.modules().first().copied(), part.files.is_empty()) else { return Ok(()) };
+    let mut list = go(source);
+    list.args(["list", "-mod=mod", "-m", "-f", "{{.Dir}}", module]);
+    let folder = command::output(&format!("asking for the folder of {module}"), &mut list)?;
+    for file in part.files {
+        let from = Path::new(folder.trim()).join(file);
+        let name = from.file_name().with_context(|| format!("{file} is no file"))?;
+        // Read and written: a copy would keep that the module cache is read-only.
+        let content = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
+        fs::write(out.join(name), content)?;
+    }
+    Ok(())
 }
 
 fn go_mod(upstream: &str, version: &str) -> String {

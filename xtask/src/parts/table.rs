@@ -15,6 +15,8 @@ pub struct Part {
     pub cgo: bool,
     /// Go build tags, comma separated.
     pub tags: &'static str,
+    /// Files of the module's folder that are kept beside the commands.
+    pub files: &'static [&'static str],
     /// Built by a plain `cargo xtask parts`; the others only when named.
     pub default: bool,
 }
@@ -85,7 +87,7 @@ const NATS_SERVER: &[Command] = &[command("github.com/nats-io/nats-server/v2", "
 const METRICS_SERVER: &[Command] = &[command("sigs.k8s.io/metrics-server", "cmd/metrics-server", "metrics-server")];
 
 fn part(name: &'static str, version: &str, commands: &'static [Command], default: bool) -> Part {
-    Part { name, version: version.into(), source: Source::Modules(commands), cgo: false, tags: "", default }
+    Part { name, version: version.into(), source: Source::Modules(commands), cgo: false, tags: "", files: &[], default }
 }
 
 /// Kubernetes of one version.
@@ -96,6 +98,7 @@ pub fn kubernetes(version: &str) -> Part {
         source: Source::Kubernetes(KUBERNETES),
         cgo: false,
         tags: "",
+        files: &[],
         default: version == layout::KUBERNETES_VERSION,
     }
 }
@@ -118,6 +121,8 @@ pub fn all() -> Vec<Part> {
         },
         Part {
             source: Source::KubernetesPackages(&["test/images/agnhost"]),
+            // Its servers present this certificate, and tests look for the file.
+            files: &["test/images/agnhost/porter/localhost.crt", "test/images/agnhost/porter/localhost.key"],
             ..part("agnhost", layout::KUBERNETES_VERSION, &[], false)
         },
         Part {
@@ -154,7 +159,18 @@ impl Part {
 
     /// Everything that decides what is built, in one line: a cached part with another recipe is built again.
     pub fn recipe(&self) -> String {
-        format!("{:?} cgo={} tags={} v{} {}", self.source, self.cgo, self.tags, self.version, std::env::consts::ARCH)
+        let mut text = format!(
+            "{:?} cgo={} tags={} v{} {}",
+            self.source,
+            self.cgo,
+            self.tags,
+            self.version,
+            std::env::consts::ARCH
+        );
+        if !self.files.is_empty() {
+            text.push_str(&format!(" {:?}", self.files));
+        }
+        text
     }
 }
 
