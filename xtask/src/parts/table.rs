@@ -159,18 +159,9 @@ impl Part {
 
     /// Everything that decides what is built, in one line: a cached part with another recipe is built again.
     pub fn recipe(&self) -> String {
-        let mut text = format!(
-            "{:?} cgo={} tags={} v{} {}",
-            self.source,
-            self.cgo,
-            self.tags,
-            self.version,
-            std::env::consts::ARCH
-        );
-        if !self.files.is_empty() {
-            text.push_str(&format!(" {:?}", self.files));
-        }
-        text
+        let files = if self.files.is_empty() { String::new() } else { format!(" {:?}", self.files) };
+        let arch = std::env::consts::ARCH;
+        format!("{:?} cgo={} tags={} v{} {arch}{files}", self.source, self.cgo, self.tags, self.version)
     }
 }
 
