@@ -48,6 +48,8 @@ impl fmt::Display for Ring {
 
 /// Runs the rings; stops after the first that fails. Ends with the time of each.
 pub fn run(options: &Options, progress: &Progress) -> Result<()> {
+    // Without protoc the workspace does not compile, and nobody has to call `up` before.
+    packages::ensure(progress)?;
     let rings = options.ring.map_or_else(|| vec![Ring::Unit, Ring::Apiserver, Ring::E2e], |ring| vec![ring]);
     let mut times: Vec<(String, Duration)> = Vec::new();
     let mut result = Ok(());
