@@ -13,6 +13,8 @@
 mod compare;
 mod defaults;
 mod differences;
+#[path = "../planned/mod.rs"]
+mod planned;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +27,7 @@ use kamaji_pki::KeyAlgorithm;
 use kamaji_plan::{
     exposed::Exposed,
     resolve::{self, Observed},
-    tenant_cluster::{self, TenantCluster},
+    tenant_cluster,
     version::{NEWEST_MINOR, OLDEST_TESTED_MINOR},
 };
 use serde_json::{Value, json};
@@ -92,35 +94,10 @@ fn ours(version: &str) -> Objects {
         Observed { data_store: Some(&data_store), default_data_store: Some("default"), ..Observed::default() };
     let resolved = resolve::resolve(&Arc::new(tenant), &observed).unwrap();
     let exposed = Exposed::new(&resolved, resolved.network.address.unwrap());
-    let TenantCluster {
-        config_maps,
-        service_accounts,
-        roles,
-        role_bindings,
-        cluster_roles,
-        cluster_role_bindings,
-        created_once,
-        services,
-        deployments,
-        daemon_sets,
-        kept_config_maps,
-        troubles,
-    } = tenant_cluster::plan(&resolved, &exposed, KeyAlgorithm::EcdsaP256, AUTHORITY_PEM);
-    assert_eq!(kept_config_maps, []);
-    assert_eq!(troubles, []);
-    let lists = json!([
-        config_maps,
-        service_accounts,
-        roles,
-        role_bindings,
-        cluster_roles,
-        cluster_role_bindings,
-        created_once,
-        services,
-        deployments,
-        daemon_sets,
-    ]);
-    let objects = lists.as_array().unwrap().iter().flat_map(|list| list.as_array().unwrap().clone());
+    let cluster = tenant_cluster::plan(&resolved, &exposed, KeyAlgorithm::EcdsaP256, AUTHORITY_PEM);
+    assert_eq!(cluster.kept_config_maps, []);
+    assert_eq!(cluster.troubles, []);
+    let objects = planned::objects(&cluster).into_iter();
     objects.map(|object| (key(&object), object)).collect()
 }
 

@@ -13,6 +13,8 @@ mod golden;
 mod internal_ca;
 mod konnectivity;
 mod objects;
+#[path = "../planned/mod.rs"]
+mod planned;
 mod rejections;
 mod sample;
 mod tenant_cluster;

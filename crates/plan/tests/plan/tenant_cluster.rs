@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     golden,
+    planned::objects,
     sample::{self, full, minimal, tenant},
 };
 
@@ -57,37 +58,6 @@ fn config_maps_of_kubeadm() {
         assert_eq!(cluster.troubles, []);
         assert_eq!(cluster.kept_config_maps, []);
     }
-}
-
-/// Every planned object as JSON.
-fn objects(cluster: &TenantCluster) -> Vec<Value> {
-    let TenantCluster {
-        config_maps,
-        service_accounts,
-        roles,
-        role_bindings,
-        cluster_roles,
-        cluster_role_bindings,
-        created_once,
-        services,
-        deployments,
-        daemon_sets,
-        kept_config_maps: _,
-        troubles: _,
-    } = cluster;
-    let all = json!([
-        config_maps,
-        service_accounts,
-        roles,
-        role_bindings,
-        cluster_roles,
-        cluster_role_bindings,
-        created_once,
-        services,
-        deployments,
-        daemon_sets,
-    ]);
-    all.as_array().unwrap().iter().flat_map(|list| list.as_array().unwrap().clone()).collect()
 }
 
 #[test]

@@ -11,7 +11,10 @@ use kamaji_pki::KeyAlgorithm;
 use kamaji_plan::tenant_cluster::{self, TenantCluster};
 use serde_json::{Value, json};
 
-use crate::sample::{self, minimal, tenant};
+use crate::{
+    planned::objects,
+    sample::{self, minimal, tenant},
+};
 
 /// `spec` with `addons`.
 fn with(addons: Value) -> Value {
@@ -34,47 +37,10 @@ fn plan_of_a_takeover(spec: &Value) -> TenantCluster {
     plan_of(&tenant(spec), Some(&Deployment::default()))
 }
 
-/// What the addons add to a tenant without any, as JSON, each with its kind.
+/// What the addons add to a tenant without any, as JSON.
 fn added(cluster: &TenantCluster) -> Vec<Value> {
-    let bare: Vec<_> = every_object(&plan(&minimal())).into_iter().map(|object| id(&object)).collect();
-    every_object(cluster).into_iter().filter(|object| !bare.contains(&id(object))).collect()
-}
-
-fn every_object(cluster: &TenantCluster) -> Vec<Value> {
-    let TenantCluster {
-        config_maps,
-        service_accounts,
-        roles,
-        role_bindings,
-        cluster_roles,
-        cluster_role_bindings,
-        created_once,
-        services,
-        deployments,
-        daemon_sets,
-        kept_config_maps: _,
-        troubles: _,
-    } = cluster;
-    let lists = [
-        ("ConfigMap", json!(config_maps)),
-        ("ServiceAccount", json!(service_accounts)),
-        ("Role", json!(roles)),
-        ("RoleBinding", json!(role_bindings)),
-        ("ClusterRole", json!(cluster_roles)),
-        ("ClusterRoleBinding", json!(cluster_role_bindings)),
-        ("ClusterRoleBinding", json!(created_once)),
-        ("Service", json!(services)),
-        ("Deployment", json!(deployments)),
-        ("DaemonSet", json!(daemon_sets)),
-    ];
-    let mut all = Vec::new();
-    for (kind, list) in lists {
-        for mut object in list.as_array().unwrap().clone() {
-            object["kind"] = json!(kind);
-            all.push(object);
-        }
-    }
-    all
+    let bare: Vec<_> = objects(&plan(&minimal())).into_iter().map(|object| id(&object)).collect();
+    objects(cluster).into_iter().filter(|object| !bare.contains(&id(object))).collect()
 }
 
 /// Kind, namespace and name.
