@@ -8,13 +8,12 @@
     reason = "a test fails by panicking, in its functions beside the test as well, and writes as users do"
 )]
 
+mod captured;
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
 
+use captured::{api, golden, live, objects};
 use k8s_openapi::{
     api::core::v1::{Namespace, Secret},
     jiff::Timestamp,
@@ -23,7 +22,6 @@ use kamaji_testkit::{api_server::ApiServer, wait::wait_for};
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
-    core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::{Value, json};
 use support::{
@@ -35,21 +33,6 @@ use support::{
 const TENANTS: [&str; 3] = ["etcd-basic", "etcd-full", "lb"];
 const NAMESPACE: &str = "golden";
 
-/// Objects captured from runs of the Go operator; absent in a plain clone.
-fn golden() -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/upstream/golden");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    println!("not compared: {} is absent", folder.display());
-    None
-}
-
-fn objects(file: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    serde_saphyr::from_multiple(&text).unwrap()
-}
-
 /// The captured certificates live for a year, and the operator rightly replaces those that have ended.
 fn are_still_valid(all: &[Value]) -> bool {
     let created = all[0]["metadata"]["creationTimestamp"].as_str().unwrap().parse::<Timestamp>().unwrap();
@@ -59,24 +42,6 @@ fn are_still_valid(all: &[Value]) -> bool {
         println!("not compared: the captured certificates have ended");
     }
     valid
-}
-
-/// The same API for every kind.
-fn api(client: &Client, object: &Value) -> Api<DynamicObject> {
-    let (group, version) = match object["apiVersion"].as_str().unwrap().split_once('/') {
-        Some((group, version)) => (group, version),
-        None => ("", object["apiVersion"].as_str().unwrap()),
-    };
-    let kind = object["kind"].as_str().unwrap();
-    let plural = match kind {
-        "Ingress" => "ingresses".to_owned(),
-        kind => format!("{}s", kind.to_lowercase()),
-    };
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), &plural);
-    match object["metadata"]["namespace"].as_str() {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    }
 }
 
 /// Loads an object with its status and its field managers as they were captured; gives its new UID.
@@ -116,17 +81,6 @@ async fn load(client: &Client, captured: &Value, owner: Option<(&str, &str)>) ->
     let loaded_fields = serde_json::to_value(loaded.managed_fields()).unwrap();
     assert_eq!(managers(&loaded_fields), managers(&managed_fields), "{name}");
     made.uid().unwrap()
-}
-
-/// Every captured object as the API server has it now, by kind and name.
-async fn live(client: &Client, captured: &[Value]) -> BTreeMap<String, Value> {
-    let mut all = BTreeMap::new();
-    for object in captured {
-        let name = object["metadata"]["name"].as_str().unwrap();
-        let live = api(client, object).get(name).await.unwrap();
-        all.insert(format!("{}/{name}", object["kind"].as_str().unwrap()), serde_json::to_value(live).unwrap());
-    }
-    all
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
 //! konnectivity's real server and agent, with the flags, the kubeconfig's user and the rights that the plan gives them,
-//! against a real API server, where the two are built.
+//! against a real API server.
 
 #![allow(
     clippy::unwrap_used,
@@ -51,16 +51,6 @@ use tokio::{
 };
 
 const AGENT: &str = "konnectivity-agent";
-
-/// The two programs; absent where nobody built the part.
-fn programs() -> Option<PathBuf> {
-    let folder = parts::bin_dir("konnectivity", parts::KONNECTIVITY_VERSION);
-    if folder.join("proxy-server").is_file() {
-        return Some(folder);
-    }
-    println!("not run: the part konnectivity is not built");
-    None
-}
 
 fn resolved(server: &ApiServer) -> Resolved {
     let tenant = support::tenant("tenants", "one", "default", |spec| {
@@ -248,9 +238,8 @@ where
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn agents_find_every_server_also_later_ones_where_the_proxies_are_built() {
-    let Some(programs) = programs() else { return };
-    let bench = Bench::start(programs).await;
+async fn agents_find_every_server_also_later_ones() {
+    let bench = Bench::start(parts::bin_dir("konnectivity", parts::KONNECTIVITY_VERSION)).await;
     let exposed = Exposed::new(&bench.resolved, Ipv4Addr::LOCALHOST.into());
     let plan = tenant_cluster::plan(&bench.resolved, &exposed, KeyAlgorithm::EcdsaP256, b"");
     let (client, system) = (bench.client.clone(), "kube-system");

@@ -10,13 +10,10 @@
     reason = "a test fails by panicking, in its functions beside the test as well, and writes as the Go operator did"
 )]
 
+mod captured;
 mod session;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::{DataStore, TenantControlPlane};
@@ -29,28 +26,13 @@ use kamaji_plan::{
 };
 use kamaji_testkit::api_server::{ApiServer, Options};
 use kube::{
-    Api, Client, ResourceExt as _,
+    Client, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
-    core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::{Value, json};
 
+use captured::{api, golden, live, objects};
 use session::{Side, address, versions, wish};
-
-/// Objects captured from runs of the Go operator; absent in a plain clone.
-fn golden() -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/upstream/golden");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    println!("not compared: {} is absent", folder.display());
-    None
-}
-
-fn objects(file: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    serde_saphyr::from_multiple(&text).unwrap()
-}
 
 fn of_kind(all: &[Value], kind: &str) -> Value {
     all.iter().find(|object| object["kind"] == kind).unwrap().clone()
@@ -80,19 +62,6 @@ fn planner(folder: &Path, name: &str) -> (Arc<TenantControlPlane>, Planner) {
     (tenant, Arc::new(move || tenant_cluster::plan(&resolved, &exposed, KeyAlgorithm::Rsa2048, &ca)))
 }
 
-/// The same API for every kind.
-fn api(client: &Client, object: &Value) -> Api<DynamicObject> {
-    let api_version = object["apiVersion"].as_str().unwrap();
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let kind = object["kind"].as_str().unwrap();
-    let kind = GroupVersionKind::gvk(group, version, kind);
-    let resource = ApiResource::from_gvk_with_plural(&kind, &format!("{}s", kind.kind.to_lowercase()));
-    match object["metadata"]["namespace"].as_str() {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    }
-}
-
 /// Loads what was captured with its field managers. Bindings come first: in the Go operator's clusters they own the rest.
 async fn load(client: &Client, captured: &[Value]) {
     let mut uids: BTreeMap<String, String> = BTreeMap::new();
@@ -117,18 +86,6 @@ async fn load(client: &Client, captured: &[Value]) {
             api.patch(&made.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
         }
     }
-}
-
-/// Every captured object as the API server has it now, by kind, namespace and name.
-async fn live(client: &Client, captured: &[Value]) -> BTreeMap<String, Value> {
-    let mut all = BTreeMap::new();
-    for object in captured {
-        let name = object["metadata"]["name"].as_str().unwrap();
-        let found = api(client, object).get_opt(name).await.unwrap();
-        let found = found.unwrap_or_else(|| panic!("{} {name} is gone", object["kind"]));
-        all.insert(format!("{}/{name}", object["kind"].as_str().unwrap()), serde_json::to_value(found).unwrap());
-    }
-    all
 }
 
 async fn is_taken_over(folder: &Path, name: &str) {
