@@ -21,6 +21,7 @@ mod asked;
 mod circuit;
 mod record;
 mod sessions;
+mod sql;
 mod tls;
 
 pub use connection::{BasicAuth, Connection, Driver, Secret, Tls};

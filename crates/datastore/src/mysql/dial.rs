@@ -7,6 +7,7 @@ use super::query;
 use crate::asked::Asked;
 use crate::connection::{Connection, Endpoint, Secret, Tls};
 use crate::sessions::{CONNECT_TIMEOUT, Dial};
+use crate::sql::PasswordIs;
 use crate::{Driver, Error, Tenant, tls};
 
 /// The oldest release whose databases carry comments.
@@ -34,13 +35,6 @@ pub(crate) struct Server {
     pub version: String,
     /// `_` and `%` are wildcards in the database of a grant.
     pub wildcards: bool,
-}
-
-/// What a server says to a tenant's password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PasswordIs {
-    Right,
-    Wrong,
 }
 
 impl Dialer {

@@ -1,7 +1,6 @@
 //! Statements with time limits, and what the server's refusals mean.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Error as ClientError, IoError, Params, Row, Value};
@@ -10,6 +9,19 @@ use super::dial::{Dialer, Session};
 use crate::Error;
 use crate::asked::{Asked, chain};
 use crate::sessions::{Lease, REQUEST_TIMEOUT};
+use crate::sql::Sql;
+
+impl Sql for Dialer {
+    type Failure = ClientError;
+
+    async fn run(session: &mut Session, sql: &str) -> Result<(), ClientError> {
+        session.conn.query_drop(sql).await
+    }
+
+    fn failed(asked: Asked<'_>, failure: ClientError) -> Error {
+        failed(asked, failure)
+    }
+}
 
 impl Lease<'_, Dialer> {
     /// Rows of a query, whose parameters are `?`.
@@ -19,35 +31,6 @@ impl Lease<'_, Dialer> {
         let parameters = if parameters.is_empty() { Params::Empty } else { Params::Positional(parameters) };
         let outcome = tokio::time::timeout(REQUEST_TIMEOUT, session.conn.exec(sql, parameters)).await;
         self.settle(operation, REQUEST_TIMEOUT, session, outcome)
-    }
-
-    /// Carries out one statement.
-    pub async fn execute(&mut self, operation: &str, sql: &str) -> Result<(), Error> {
-        self.execute_within(REQUEST_TIMEOUT, operation, sql).await
-    }
-
-    /// As [`Self::execute`], for what takes longer.
-    pub async fn execute_within(&mut self, within: Duration, operation: &str, sql: &str) -> Result<(), Error> {
-        let mut session = self.take(operation)?;
-        let outcome = tokio::time::timeout(within, session.conn.query_drop(sql)).await;
-        self.settle(operation, within, session, outcome)
-    }
-
-    fn settle<T>(
-        &mut self,
-        operation: &str,
-        within: Duration,
-        session: Session,
-        outcome: Result<Result<T, ClientError>, tokio::time::error::Elapsed>,
-    ) -> Result<T, Error> {
-        let outcome = match outcome {
-            Ok(outcome) => outcome.map_err(|error| failed(self.asked(operation), error)),
-            Err(_elapsed) => Err(self.asked(operation).timed_out(within)),
-        };
-        if outcome.as_ref().err().is_none_or(|error| !error.is_outage()) {
-            self.put(session);
-        }
-        outcome
     }
 }
 

@@ -4,26 +4,8 @@ use super::dial::Server;
 use super::names::{account, identified_by, identifier, literal, pattern};
 use super::observe::{Grant, Holding, Observed};
 use crate::record::Record;
+use crate::sql::Step;
 use crate::{Change, Secret, Tenant};
-
-/// One statement.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Step {
-    /// What it does, as a verb phrase.
-    pub operation: String,
-    /// May hold the tenant's password, so it is never shown.
-    pub sql: String,
-    /// It makes or removes files in the server.
-    pub slow: bool,
-    /// What is reported of it.
-    pub change: Option<Change>,
-}
-
-impl std::fmt::Debug for Step {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Step").field("operation", &self.operation).field("change", &self.change).finish_non_exhaustive()
-    }
-}
 
 /// What is missing; nothing when the tenant is set up. The password of an account that is there is looked at elsewhere.
 pub(crate) fn missing(

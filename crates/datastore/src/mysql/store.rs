@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::dial::{Dialer, PasswordIs, Server};
+use super::dial::{Dialer, Server};
 use super::names::{self, account, identifier};
 use super::observe::{Holding, Observed, observe};
 use super::query::{code, is_race, text};
-use super::steps::{Step, change_password, missing};
+use super::steps::{change_password, missing};
 use crate::record::{self, Record};
 use crate::sessions::{Lease, SLOW_TIMEOUT, Sessions};
+use crate::sql::PasswordIs;
 use crate::tenant::{OWN_LOGIN, refuse};
 use crate::{Changed, Connection, Driver, Error, Health, Leftovers, Secret, Sizes, Store, Tenant, TenantSize};
 
@@ -85,22 +86,11 @@ async fn set_up(
         names::check_new(tenant, server.wildcards)?;
     }
     for step in missing(&observed, holding, tenant, record, Some(password), server) {
-        take(lease, step, changed).await?;
+        lease.step(step, changed).await?;
     }
     if observed.account.is_some() && password_is(lease, tenant, password).await? == PasswordIs::Wrong {
-        take(lease, change_password(tenant, password, server), changed).await?;
+        lease.step(change_password(tenant, password, server), changed).await?;
     }
-    Ok(())
-}
-
-/// Carries a step out.
-async fn take(lease: &mut Lease<'_, Dialer>, step: Step, changed: &mut Changed) -> Result<(), Error> {
-    if step.slow {
-        lease.execute_within(SLOW_TIMEOUT, &step.operation, &step.sql).await?;
-    } else {
-        lease.execute(&step.operation, &step.sql).await?;
-    }
-    changed.0.extend(step.change);
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use super::{OLDEST, query};
 use crate::asked::Asked;
 use crate::connection::{Connection, Endpoint, Secret};
 use crate::sessions::{CONNECT_TIMEOUT, Dial};
+use crate::sql::PasswordIs;
 use crate::{Driver, Error, Tenant, tls};
 
 /// The database that every server has for administration.
@@ -38,13 +39,6 @@ pub(crate) struct Login {
     pub superuser: bool,
     pub create_database: bool,
     pub create_role: bool,
-}
-
-/// What a server says to a tenant's password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PasswordIs {
-    Right,
-    Wrong,
 }
 
 impl Dialer {

@@ -2,17 +2,17 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Error as ClientError, Row};
 
-use super::dial::Dialer;
+use super::dial::{Dialer, Session};
 use crate::Error;
 use crate::asked::{Asked, chain};
 use crate::error::Cause;
 use crate::sessions::{Lease, REQUEST_TIMEOUT};
+use crate::sql::Sql;
 
 /// A parameter of a query.
 pub(crate) type Parameter<'a> = &'a (dyn ToSql + Sync);
@@ -27,41 +27,24 @@ pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+impl Sql for Dialer {
+    type Failure = ClientError;
+
+    async fn run(session: &mut Session, sql: &str) -> Result<(), ClientError> {
+        session.client.batch_execute(sql).await
+    }
+
+    fn failed(asked: Asked<'_>, failure: ClientError) -> Error {
+        failed(asked, failure)
+    }
+}
+
 impl Lease<'_, Dialer> {
     /// Rows of a query.
     pub async fn query(&mut self, operation: &str, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
         let session = self.take(operation)?;
         let outcome = tokio::time::timeout(REQUEST_TIMEOUT, session.client.query(sql, parameters)).await;
         self.settle(operation, REQUEST_TIMEOUT, session, outcome)
-    }
-
-    /// Carries out statements. Several in one text are one transaction.
-    pub async fn execute(&mut self, operation: &str, sql: &str) -> Result<(), Error> {
-        self.execute_within(REQUEST_TIMEOUT, operation, sql).await
-    }
-
-    /// As [`Self::execute`], for what takes longer.
-    pub async fn execute_within(&mut self, within: Duration, operation: &str, sql: &str) -> Result<(), Error> {
-        let session = self.take(operation)?;
-        let outcome = tokio::time::timeout(within, session.client.batch_execute(sql)).await;
-        self.settle(operation, within, session, outcome)
-    }
-
-    fn settle<T>(
-        &mut self,
-        operation: &str,
-        within: Duration,
-        session: super::dial::Session,
-        outcome: Result<Result<T, ClientError>, tokio::time::error::Elapsed>,
-    ) -> Result<T, Error> {
-        let outcome = match outcome {
-            Ok(outcome) => outcome.map_err(|error| failed(self.asked(operation), error)),
-            Err(_elapsed) => Err(self.asked(operation).timed_out(within)),
-        };
-        if outcome.as_ref().err().is_none_or(|error| !error.is_outage()) {
-            self.put(session);
-        }
-        outcome
     }
 }
 

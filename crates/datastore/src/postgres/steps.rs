@@ -3,20 +3,8 @@
 use super::observe::{Holding, Observed};
 use super::query::{identifier, literal};
 use crate::record::Record;
+use crate::sql::Step;
 use crate::{Change, Secret, Tenant};
-
-/// One statement, or several in one transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
-    /// What it does, as a verb phrase.
-    pub operation: String,
-    /// One text.
-    pub sql: String,
-    /// It copies or removes files in the server.
-    pub slow: bool,
-    /// What is reported of it.
-    pub change: Option<Change>,
-}
 
 /// What is missing; nothing when the tenant is set up. The password of a role that is there is looked at elsewhere.
 pub(crate) fn missing(

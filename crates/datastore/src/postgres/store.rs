@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio_postgres::error::SqlState;
 
-use super::dial::{Dialer, PasswordIs};
+use super::dial::Dialer;
 use super::observe::{Holding, Observed, observe};
 use super::query::{failed, get, identifier, is, is_race};
-use super::steps::{Step, change_password, join, missing};
+use super::steps::{change_password, join, missing};
 use crate::record::{self, Record};
 use crate::sessions::{Lease, SLOW_TIMEOUT, Sessions};
+use crate::sql::PasswordIs;
 use crate::tenant::{OWN_LOGIN, refuse};
 use crate::{Changed, Connection, Driver, Error, Health, Leftovers, Secret, Sizes, Store, Tenant, TenantSize};
 
@@ -82,25 +83,14 @@ impl PostgresStore {
         let (observed, holding, superuser) = self.held(lease, asked).await?;
         observed.refuse_foreign_database(tenant)?;
         for step in missing(&observed, holding, tenant, &asked.record, Some(password), superuser) {
-            take(lease, step, changed).await?;
+            lease.step(step, changed).await?;
         }
         let role_was_there = observed.role.is_some();
         if role_was_there && password_is(lease, tenant, password).await? == PasswordIs::Wrong {
-            take(lease, change_password(tenant, password), changed).await?;
+            lease.step(change_password(tenant, password), changed).await?;
         }
         Ok(())
     }
-}
-
-/// Carries a step out.
-async fn take(lease: &mut Lease<'_, Dialer>, step: Step, changed: &mut Changed) -> Result<(), Error> {
-    if step.slow {
-        lease.execute_within(SLOW_TIMEOUT, &step.operation, &step.sql).await?;
-    } else {
-        lease.execute(&step.operation, &step.sql).await?;
-    }
-    changed.0.extend(step.change);
-    Ok(())
 }
 
 async fn password_is(lease: &Lease<'_, Dialer>, tenant: &Tenant, password: &Secret) -> Result<PasswordIs, Error> {
@@ -199,7 +189,7 @@ impl Store for PostgresStore {
         let Some(role) = &observed.role else { return Ok(()) };
         let mut changed = Changed::default();
         if let Some(step) = join(&observed, tenant, superuser) {
-            take(&mut lease, step, &mut changed).await?;
+            lease.step(step, &mut changed).await?;
         }
         if role.may_log_in {
             let operation = format!("lock the role {:?}", tenant.user);
@@ -216,7 +206,7 @@ impl Store for PostgresStore {
             return Ok(());
         }
         if let Some(step) = join(&observed, tenant, superuser) {
-            take(&mut lease, step, &mut Changed::default()).await?;
+            lease.step(step, &mut Changed::default()).await?;
         }
         if observed.own_database(tenant).is_some() {
             let operation = format!("drop the database {:?}", tenant.schema);
