@@ -13,7 +13,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
-use super::connection::Error;
+use super::error::Error;
 
 /// What the operator shows to a tenant's API server, and what the API server must show to it.
 #[derive(Clone)]

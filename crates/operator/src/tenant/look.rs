@@ -8,7 +8,8 @@ use kamaji_plan::{status::conditions::Trouble, tenant_cluster::TenantCluster};
 use kube::{Resource, ResourceExt as _, api::GetParams, core::Request};
 
 use super::{
-    connection::{Connection, Error},
+    connection::Connection,
+    error::Error,
     kinds::Kept,
     records::{Records, digest, is_ours, trim},
     watch,

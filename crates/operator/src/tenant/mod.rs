@@ -7,28 +7,43 @@
 
 mod backoff;
 pub mod connection;
+mod counts;
 mod credentials;
+pub mod error;
 mod kinds;
 mod lane;
 mod look;
 mod records;
+mod reporter;
 mod session;
 mod sessions;
 mod watch;
 mod workloads;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kamaji_plan::tenant_cluster::TenantCluster;
 
-pub use self::{
-    connection::Endpoint,
-    credentials::Credentials,
-    sessions::{Sessions, Timing},
-};
+pub use self::{connection::Endpoint, credentials::Credentials, sessions::Sessions};
 
 /// Computes what a tenant's cluster should hold. Called when it is needed, because the answer is large.
 pub type Planner = Arc<dyn Fn() -> TenantCluster + Send + Sync>;
+
+/// How long sessions bear with something before they tell.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// A tenant's API may be away for this long, and what should pass by itself may last this long.
+    pub grace: Duration,
+    /// The pods of an addon may take this long to come up before the session looks what keeps them.
+    pub patience: Duration,
+}
+
+impl Default for Timing {
+    /// Two minutes, and half a minute.
+    fn default() -> Self {
+        Self { grace: Duration::from_mins(2), patience: Duration::from_secs(30) }
+    }
+}
 
 /// What a session works towards.
 #[derive(Clone)]

@@ -5,10 +5,7 @@ use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 use kamaji_api::contract;
 use kamaji_apply::{Applier, Fence};
 use kamaji_plan::{
-    status::{
-        conditions::Trouble,
-        tenant::{InPlace, TenantReport, TenantState},
-    },
+    status::{conditions::Trouble, tenant::InPlace},
     tenant_cluster::TenantCluster,
 };
 use tokio::{
@@ -17,14 +14,16 @@ use tokio::{
 };
 
 use super::{
-    Wish,
+    Timing, Wish,
     backoff::Backoff,
-    connection::{Connection, Error},
+    connection::Connection,
+    counts::Counts,
+    error::Error,
     kinds::{Kind, with_type},
     lane::Lane,
     look::{Failure, Halt, Looked, Looker},
     records::Records,
-    sessions::{Counts, Reporter, Timing},
+    reporter::Reporter,
     watch::Watch,
     workloads::Workloads,
 };
@@ -286,32 +285,4 @@ async fn next_line(lanes: &mut [Lane], turn: &mut usize) -> (usize, Option<Vec<u
         Poll::Pending
     })
     .await
-}
-
-impl Reporter {
-    fn unreachable(&self, trouble: Trouble) {
-        self.update(|report| {
-            // The first sentence stays: what the system says may alternate, and each change would be a write.
-            if matches!(report.state, TenantState::Unreachable(_)) {
-                return false;
-            }
-            tracing::warn!(reason = trouble.reason, message = trouble.message, "the tenant's API cannot be used");
-            report.state = TenantState::Unreachable(trouble);
-            true
-        });
-    }
-
-    fn reached(&self, generation: Option<i64>, troubles: Vec<Trouble>, in_place: Option<InPlace>) {
-        self.update(|report| {
-            for trouble in &troubles {
-                tracing::debug!(reason = trouble.reason, message = trouble.message, "not as it should be");
-            }
-            let state = if troubles.is_empty() { TenantState::Settled } else { TenantState::Troubled(troubles) };
-            let in_place = in_place.or_else(|| report.in_place.clone());
-            let new = TenantReport { generation, state, in_place };
-            let changed = *report != new;
-            *report = new;
-            changed
-        });
-    }
 }

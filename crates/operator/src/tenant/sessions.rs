@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use kamaji_api::TenantControlPlane;
@@ -16,23 +15,7 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use super::{Wish, session::Session};
-
-/// How long sessions bear with something before they tell.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    /// A tenant's API may be away for this long, and what should pass by itself may last this long.
-    pub grace: Duration,
-    /// The pods of an addon may take this long to come up before the session looks what keeps them.
-    pub patience: Duration,
-}
-
-impl Default for Timing {
-    /// Two minutes, and half a minute.
-    fn default() -> Self {
-        Self { grace: Duration::from_mins(2), patience: Duration::from_secs(30) }
-    }
-}
+use super::{Timing, Wish, counts::Counts, reporter::Reporter, session::Session};
 
 /// Sessions that may hold their plan in memory at the same time: after a restart all tenants are looked at.
 const TURNS: usize = 64;
@@ -85,7 +68,7 @@ impl Sessions {
         );
         let (wishes, receiver) = watch::channel(wish);
         let (reports, report) = watch::channel(TenantReport::default());
-        let reporter = Reporter { reports, wake: self.wake.clone(), tenant };
+        let reporter = Reporter::new(reports, self.wake.clone(), tenant);
         let session = Session::new(
             receiver,
             Arc::clone(&self.fence),
@@ -121,45 +104,5 @@ impl Sessions {
 
     fn running(&self) -> MutexGuard<'_, HashMap<String, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Tells what a session has to say.
-pub(super) struct Reporter {
-    reports: watch::Sender<TenantReport>,
-    wake: UnboundedSender<ObjectRef<TenantControlPlane>>,
-    tenant: ObjectRef<TenantControlPlane>,
-}
-
-impl Reporter {
-    /// Changes the report; wakes the controller if `change` says that it did.
-    pub(super) fn update(&self, change: impl FnOnce(&mut TenantReport) -> bool) {
-        if self.reports.send_if_modified(change) {
-            // Nobody listens any more when the process ends.
-            let _ = self.wake.send(self.tenant.clone());
-        }
-    }
-}
-
-/// Writes of all sessions.
-#[derive(Debug, Default)]
-pub(super) struct Counts(Mutex<WriteCounts>);
-
-impl Counts {
-    /// Adds the writes of one write door.
-    pub(super) fn add(&self, more: WriteCounts) {
-        let WriteCounts { apply, create, delete, event, migrate, patch, status } = more;
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.apply += apply;
-        all.create += create;
-        all.delete += delete;
-        all.event += event;
-        all.migrate += migrate;
-        all.patch += patch;
-        all.status += status;
-    }
-
-    fn total(&self) -> WriteCounts {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

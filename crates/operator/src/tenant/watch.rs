@@ -12,10 +12,7 @@ use kube::{
     core::{ObjectList, Request},
 };
 
-use super::{
-    connection::{Connection, Error},
-    kinds::Kept,
-};
+use super::{connection::Connection, error::Error, kinds::Kept};
 
 /// Objects per page of a list. The plan of a tenant has less than twenty of any kind.
 const PAGE: u32 = 50;

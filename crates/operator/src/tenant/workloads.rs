@@ -12,7 +12,8 @@ use kube::{
 use tokio::time::Instant;
 
 use super::{
-    connection::{Connection, Error},
+    connection::Connection,
+    error::Error,
     kinds::{Kept, Pods},
 };
 
