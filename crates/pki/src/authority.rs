@@ -28,21 +28,25 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Reads an authority from PEM; of several certificates the first one counts.
+    /// Reads an authority from PEM; of several certificates the first one that belongs to the key counts. So a bundle
+    /// may hold the authorities before and after a rotation, in any order, and the key says which one signs.
     ///
     /// Fails when either part cannot be read, when the certificate may not sign certificates (CA:FALSE, or a key usage
-    /// without keyCertSign), and when the key belongs to another certificate.
+    /// without keyCertSign), and when the key belongs to another certificate. What follows the certificate that counts
+    /// is not looked at.
     pub fn from_pem(cert: &[u8], key: &[u8]) -> Result<Self, Error> {
-        let certificate = Certificate::from_pem(cert)?;
+        let first = Certificate::from_pem(cert)?;
         let key = PrivateKey::from_pem(key)?;
-        let common_name = || certificate.common_name().to_owned();
+        let certificate = if first.matches_key(&key) { first } else { later(&first, cert, &key)? };
         if !certificate.is_authority() {
-            return Err(Error::NotAnAuthority { common_name: common_name() });
-        }
-        if !certificate.matches_key(&key) {
-            return Err(Error::KeyMismatch { common_name: common_name() });
+            return Err(Error::NotAnAuthority { common_name: certificate.common_name().to_owned() });
         }
         Ok(Self { pem: cert.to_vec(), certificate, key })
+    }
+
+    /// The authority of `key`, whose certificate is the first of `pem`.
+    pub(crate) fn with_key(pem: Vec<u8>, key: PrivateKey) -> Result<Self, Error> {
+        Ok(Self { certificate: Certificate::from_pem(&pem)?, pem, key })
     }
 
     /// A certificate for `profile` and the public half of `key`, signed by this authority, as PEM.
@@ -52,7 +56,7 @@ impl Authority {
         self.issue_with_serial(profile, key, random_serial()?)
     }
 
-    /// The authority's certificate in the PEM bytes it was read from.
+    /// The authority's certificate in the PEM bytes it was read from, with whatever else they hold.
     pub fn certificate_pem(&self) -> &[u8] {
         &self.pem
     }
@@ -66,6 +70,24 @@ impl Authority {
         let signer = Signer { name: self.certificate.subject_der(), key_id: self.certificate.key_id(), key: &self.key };
         sign(profile, key, &signer, serial)
     }
+}
+
+/// The certificate of `key` behind the `first` one of `pem`.
+fn later(first: &Certificate, pem: &[u8], key: &PrivateKey) -> Result<Certificate, Error> {
+    let mut count = 1;
+    for certificate in Certificate::all_from_pem(pem).skip(1) {
+        let certificate = certificate?;
+        if certificate.matches_key(key) {
+            return Ok(certificate);
+        }
+        count += 1;
+    }
+    let common_name = first.common_name().to_owned();
+    Err(match (count, first.is_authority()) {
+        (1, false) => Error::NotAnAuthority { common_name },
+        (1, true) => Error::KeyMismatch { common_name },
+        (count, _) => Error::KeyWithoutCertificate { count },
+    })
 }
 
 struct Signer<'a> {

@@ -41,6 +41,7 @@ struct Extensions {
     dns_names: Vec<String>,
     ip_addresses: Vec<IpAddr>,
     authority: bool,
+    path_length: Option<u8>,
     may_sign: Option<bool>,
     purposes: Option<Vec<ObjectIdentifier>>,
     key_id: Option<Vec<u8>>,
@@ -73,7 +74,7 @@ impl Certificate {
         Ok(certificates)
     }
 
-    fn all_from_pem(pem: &[u8]) -> impl Iterator<Item = Result<Self, Error>> {
+    pub(crate) fn all_from_pem(pem: &[u8]) -> impl Iterator<Item = Result<Self, Error>> {
         pem_block::blocks(pem, "certificate").filter_map(|block| match block {
             Ok(block) if block.kind == SectionKind::Certificate => Some(Self::from_der(&block.content)),
             Ok(_) => None,
@@ -150,6 +151,17 @@ impl Certificate {
         self.extensions.authority && self.extensions.may_sign.unwrap_or(true)
     }
 
+    /// Whether it may sign certificates of further authorities: as [`Certificate::is_authority`], and its path length is
+    /// not 0.
+    pub fn may_sign_authorities(&self) -> bool {
+        self.is_authority() && self.extensions.path_length != Some(0)
+    }
+
+    /// Whether what one of the two signs counts as signed by the other: they have the same subject and the same key.
+    pub fn is_same_signer(&self, other: &Self) -> bool {
+        self.subject == other.subject && self.public_key == other.public_key
+    }
+
     /// Whether a server accepts it from a client: it has clientAuth or anyExtendedKeyUsage, or limits nothing.
     pub fn has_client_auth(&self) -> bool {
         self.extensions.permits(rfc5280::ID_KP_CLIENT_AUTH)
@@ -204,7 +216,8 @@ impl Extensions {
         for extension in extensions {
             match extension.extn_id {
                 BasicConstraints::OID => {
-                    read.authority = decode::<BasicConstraints>(extension, "basic constraints")?.ca;
+                    let constraints = decode::<BasicConstraints>(extension, "basic constraints")?;
+                    (read.authority, read.path_length) = (constraints.ca, constraints.path_len_constraint);
                 }
                 KeyUsage::OID => read.may_sign = Some(decode::<KeyUsage>(extension, "key usage")?.key_cert_sign()),
                 ExtendedKeyUsage::OID => {

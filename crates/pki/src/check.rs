@@ -173,6 +173,7 @@ pub fn parsed_pair(
     }
     let usable = match expected.usage {
         Usage::Authority => certificate.is_authority(),
+        Usage::ClientAuthority => certificate.is_authority() && certificate.has_client_auth(),
         Usage::Server => certificate.has_server_auth(),
         Usage::Client => certificate.has_client_auth(),
         Usage::ServerAndClient => certificate.has_server_auth() && certificate.has_client_auth(),
@@ -183,6 +184,42 @@ pub fn parsed_pair(
     identity(certificate, expected, &mut violations);
     names(certificate, expected, &mut violations);
     violations
+}
+
+/// As [`pair`], for a certificate that every one of `authorities` must accept: each has signed it, or has signed a
+/// certificate after it that did, as [`crate::chain`] makes them. Those certificates must be in their time too.
+/// `expected` names no authority then: it would have to have signed the certificate itself.
+pub fn chain(
+    cert: &[u8],
+    key: &[u8],
+    expected: &Expected<'_>,
+    authorities: &[&Certificate],
+    now: Timestamp,
+    renew_before: SignedDuration,
+) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let certificates = read(cert, "certificate", &mut violations, Certificate::bundle_from_pem);
+    let key = read(key, "private key", &mut violations, PrivateKey::from_pem);
+    let (Some(certificates), Some(key)) = (certificates, key) else { return violations };
+    let Some((leaf, between)) = certificates.split_first() else { return violations };
+    violations.extend(parsed_pair(leaf, &key, expected, now, renew_before));
+    for authority in authorities.iter().filter(|authority| !leaf.is_signed_by(authority)) {
+        let mut found = Vec::new();
+        match last_to_end(leaf, between, authority) {
+            Some(between) => validity(between, now, renew_before, &mut found),
+            None => found.push(Violation::WrongAuthority { authority: authority.common_name().to_owned() }),
+        }
+        // They are made together and end together: once is enough.
+        found.retain(|violation| !violations.contains(violation));
+        violations.extend(found);
+    }
+    violations
+}
+
+/// Of the certificates `between` `leaf` and `authority`, one step from either, the one that is valid for longest.
+fn last_to_end<'a>(leaf: &Certificate, between: &'a [Certificate], authority: &Certificate) -> Option<&'a Certificate> {
+    let between = between.iter().filter(|between| leaf.is_signed_by(between) && between.is_signed_by(authority));
+    between.filter(|_| authority.may_sign_authorities()).max_by_key(|between| between.not_after())
 }
 
 /// What a kubeconfig must hold.
@@ -304,6 +341,7 @@ fn names(certificate: &Certificate, expected: &Expected<'_>, violations: &mut Ve
 const fn usage_name(usage: Usage) -> &'static str {
     match usage {
         Usage::Authority => "a certificate authority",
+        Usage::ClientAuthority => "a certificate authority for clients",
         Usage::Server => "a server certificate",
         Usage::Client => "a client certificate",
         Usage::ServerAndClient => "both a server and a client certificate",

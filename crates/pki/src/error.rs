@@ -78,6 +78,21 @@ pub enum Error {
         /// The certificate's common name.
         common_name: String,
     },
+    /// Of several certificates none belongs to the private key.
+    #[error("the private key belongs to none of the {count} certificates; add the one that it was made for")]
+    KeyWithoutCertificate {
+        /// How many there are.
+        count: usize,
+    },
+    /// An authority that may sign no other is to be one of several that accept a certificate.
+    #[error(
+        "the certificate authority {common_name:?} has a path length of 0, so that no certificate can be made that it and \
+         another authority both accept; replace it by one without that limit, or use one authority for all of them"
+    )]
+    PathLength {
+        /// Its common name.
+        common_name: String,
+    },
     /// The profile asks for a certificate that cannot exist.
     #[error("no certificate can be made for {common_name:?}: {reason}")]
     Profile {
@@ -114,7 +129,10 @@ impl Error {
             Self::EncryptedKey | Self::MalformedKey { .. } | Self::UnsupportedKey { .. } => "private_key",
             Self::MalformedPublicKey { .. } => "public_key",
             Self::MalformedCertificate { .. } | Self::SignatureAlgorithms => "certificate",
-            Self::NotAnAuthority { .. } | Self::KeyMismatch { .. } => "authority",
+            Self::NotAnAuthority { .. }
+            | Self::KeyMismatch { .. }
+            | Self::KeyWithoutCertificate { .. }
+            | Self::PathLength { .. } => "authority",
             Self::Profile { .. } | Self::Encode { .. } => "profile",
             Self::Generate { .. } | Self::Sign => "crypto",
         }

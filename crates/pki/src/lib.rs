@@ -10,6 +10,7 @@ mod authority;
 #[cfg(test)]
 mod captured;
 mod certificate;
+pub mod chain;
 pub mod check;
 pub mod checksum;
 mod error;

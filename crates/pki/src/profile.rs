@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use der::asn1::{Any, GeneralizedTime, Ia5String, OctetString, PrintableStringRef, UtcTime, Utf8StringRef};
+use der::asn1::{
+    Any, GeneralizedTime, Ia5String, ObjectIdentifier, OctetString, PrintableStringRef, UtcTime, Utf8StringRef,
+};
 use der::oid::AssociatedOid;
 use der::oid::db::{rfc4519, rfc5280};
 use der::{DateTime, Encode};
@@ -24,11 +26,15 @@ use crate::Error;
 
 /// What a certificate may be used for; decides its key usages and basic constraints.
 ///
-/// Every usage has digitalSignature and keyEncipherment, whatever the key's algorithm, as kubeadm v1beta4 writes them.
+/// Every usage that kubeadm knows has digitalSignature and keyEncipherment, whatever the key's algorithm, as kubeadm
+/// v1beta4 writes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Usage {
     /// CA:TRUE with keyCertSign. The common name is also a DNS name of the certificate.
     Authority,
+    /// CA:TRUE with keyCertSign and nothing else, clientAuth and a path length of 0: signs client certificates, and no
+    /// further authority. No counterpart in kubeadm.
+    ClientAuthority,
     /// CA:FALSE with serverAuth.
     Server,
     /// CA:FALSE with clientAuth.
@@ -46,6 +52,25 @@ impl Usage {
     /// Whether the certificate is presented by a client.
     pub const fn is_client(self) -> bool {
         matches!(self, Self::Client | Self::ServerAndClient)
+    }
+
+    const fn is_authority(self) -> bool {
+        matches!(self, Self::Authority | Self::ClientAuthority)
+    }
+
+    fn key_usage(self) -> KeyUsage {
+        let end_entity = KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment;
+        KeyUsage(match self {
+            Self::Authority => end_entity | KeyUsages::KeyCertSign,
+            Self::ClientAuthority => KeyUsages::KeyCertSign.into(),
+            Self::Server | Self::Client | Self::ServerAndClient => end_entity,
+        })
+    }
+
+    fn purposes(self) -> Vec<ObjectIdentifier> {
+        let client = self.is_client() || self == Self::ClientAuthority;
+        let server = self.is_server().then_some(rfc5280::ID_KP_SERVER_AUTH);
+        server.into_iter().chain(client.then_some(rfc5280::ID_KP_CLIENT_AUTH)).collect()
     }
 }
 
@@ -112,25 +137,16 @@ impl Profile {
         public_key: &SubjectPublicKeyInfoRef<'_>,
         authority_key_id: Option<&[u8]>,
     ) -> Result<Vec<Extension>, Error> {
-        let authority = self.usage == Usage::Authority;
-        let mut key_usage = KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment;
-        if authority {
-            key_usage |= KeyUsages::KeyCertSign;
-        }
         let encode = || {
-            let mut extensions = vec![extension(true, &KeyUsage(key_usage))?];
-            let mut purposes = Vec::new();
-            if self.usage.is_server() {
-                purposes.push(rfc5280::ID_KP_SERVER_AUTH);
-            }
-            if self.usage.is_client() {
-                purposes.push(rfc5280::ID_KP_CLIENT_AUTH);
-            }
+            let mut extensions = vec![extension(true, &self.usage.key_usage())?];
+            let purposes = self.usage.purposes();
             if !purposes.is_empty() {
                 extensions.push(extension(false, &ExtendedKeyUsage(purposes))?);
             }
-            extensions.push(extension(true, &BasicConstraints { ca: authority, path_len_constraint: None })?);
-            if authority {
+            let path_len_constraint = (self.usage == Usage::ClientAuthority).then_some(0);
+            let ca = self.usage.is_authority();
+            extensions.push(extension(true, &BasicConstraints { ca, path_len_constraint })?);
+            if ca {
                 extensions.push(extension(false, &SubjectKeyIdentifier(OctetString::new(key_id(public_key))?))?);
             }
             if let Some(id) = authority_key_id {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan};
-use kamaji_pki::{Authority, KeyAlgorithm, PrivateKey, Profile, Usage, self_signed};
+use kamaji_pki::{Authority, KeyAlgorithm, PrivateKey, Profile, Usage, chain, self_signed};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
@@ -108,4 +108,25 @@ fn rustls_refuses_the_certificate_of_another_authority() {
     let server = issue(&theirs, Usage::Server, KeyAlgorithm::EcdsaP256);
     let client = issue(&ours, Usage::Client, KeyAlgorithm::EcdsaP256);
     assert!(matches!(handshake(&ours, server, client), Err(Error::InvalidCertificate(_))));
+}
+
+#[test]
+fn rustls_accepts_one_chain_on_servers_of_every_authority_and_on_no_other() {
+    for algorithm in [KeyAlgorithm::Rsa2048, KeyAlgorithm::EcdsaP256, KeyAlgorithm::EcdsaP384] {
+        let authorities = [KeyAlgorithm::Rsa2048, KeyAlgorithm::EcdsaP256, KeyAlgorithm::EcdsaP384].map(authority);
+        let [a, b, c] = &authorities;
+        let pair = chain::issue(&profile("tenant", Usage::Client), algorithm, a, &[b, c]).unwrap();
+        let client = || {
+            let chain = CertificateDer::pem_slice_iter(&pair.certificate).collect::<Result<Vec<_>, _>>().unwrap();
+            assert_eq!(chain.len(), 4);
+            (chain, PrivateKeyDer::from_pem_slice(&pair.key).unwrap())
+        };
+        for trusted in &authorities {
+            let server = issue(trusted, Usage::Server, KeyAlgorithm::EcdsaP256);
+            handshake(trusted, server, client()).unwrap_or_else(|error| panic!("{algorithm}: {error}"));
+        }
+        let other = authority(KeyAlgorithm::EcdsaP256);
+        let server = issue(&other, Usage::Server, KeyAlgorithm::EcdsaP256);
+        assert!(matches!(handshake(&other, server, client()), Err(Error::InvalidCertificate(_))));
+    }
 }

@@ -217,6 +217,29 @@ fn refuses_an_authority_with_the_key_of_another() {
 }
 
 #[test]
+fn of_a_bundle_the_certificate_of_the_key_signs_wherever_it_stands() {
+    let (old, new) = (authority(KeyAlgorithm::EcdsaP256), authority(KeyAlgorithm::EcdsaP384));
+    let leaf = old.issue(&profile(Usage::Client), &new.key).unwrap();
+    for bundle in [[&old.pem[..], &new.pem].concat(), [&new.pem[..], &old.pem].concat()] {
+        for authority in [&old, &new] {
+            let read = Authority::from_pem(&bundle, &authority.key.to_pem()).unwrap();
+            assert_eq!(read.certificate(), authority.certificate());
+            assert_eq!(read.certificate_pem(), bundle);
+        }
+        let other = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        let error = Authority::from_pem(&bundle, &other.to_pem()).unwrap_err();
+        assert!(error.to_string().starts_with("the private key belongs to none of the 2 certificates"), "{error}");
+    }
+    let error = Authority::from_pem(&[&old.pem[..], &leaf].concat(), &new.key.to_pem()).unwrap_err();
+    assert!(matches!(error, Error::NotAnAuthority { .. }), "{error}");
+    // What stands behind the one that counts was never read, and a bundle that worked goes on working.
+    let rest = b"-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n";
+    let authority = Authority::from_pem(&[&old.pem[..], rest].concat(), &old.key.to_pem()).unwrap();
+    assert_eq!(authority.certificate(), old.certificate());
+    assert!(Authority::from_pem(&[&old.pem[..], rest].concat(), &new.key.to_pem()).is_err());
+}
+
+#[test]
 fn refuses_profiles_that_no_certificate_can_hold() {
     let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
     let base = profile(Usage::Server);
