@@ -2,8 +2,9 @@
 //!
 //! A configuration leaves out what has its default, so a patch often names a key that is not there. `replace` then adds,
 //! `remove` does nothing, and `add` makes the parents; the rest follows RFC 6902, with negative list indices counted
-//! from the end (docs/reference/compatibility.md, "kubeadm objects").
+//! from the end (docs/reference/compatibility.md, "kubeadm objects"). Only what no node could read is refused.
 
+mod fields;
 mod pointer;
 
 use kamaji_api::tenant_control_plane::{JsonPatch, JsonPatchOperation};
@@ -40,8 +41,19 @@ impl Refusal {
 ///
 /// # Errors
 /// The first patch that does not apply, or after which `document` is not an object of its `apiVersion` and `kind` any
-/// more. `document` is then of no use.
+/// more; else one that gives a field a value that no node can read, and that no later one corrects. `document` is then
+/// of no use.
 pub(in crate::tenant_cluster) fn apply(document: &mut Value, patches: &[JsonPatch]) -> Result<(), Refusal> {
+    let unpatched = document.clone();
+    all(document, patches)?;
+    drop_nulls(document);
+    match fields::mistake(document) {
+        Some(mistake) => Err(culprit(&unpatched, patches, mistake)),
+        None => Ok(()),
+    }
+}
+
+fn all(document: &mut Value, patches: &[JsonPatch]) -> Result<(), Refusal> {
     let identity = |document: &Value| ["apiVersion", "kind"].map(|key| document.get(key).cloned());
     let before = identity(document);
     let mut copied = 0;
@@ -52,8 +64,23 @@ pub(in crate::tenant_cluster) fn apply(document: &mut Value, patches: &[JsonPatc
             return Err(refuse("the configuration loses its apiVersion or kind by it".to_owned()));
         }
     }
-    drop_nulls(document);
     Ok(())
+}
+
+/// The patch with which a mistake comes. A look after each patch would take hours for a long list over a large object;
+/// halving takes few.
+fn culprit(unpatched: &Value, patches: &[JsonPatch], mistake: String) -> Refusal {
+    let (mut right, mut wrong, mut message) = (0, patches.len(), mistake);
+    while wrong - right > 1 {
+        let middle = right.midpoint(wrong);
+        let mut document = unpatched.clone();
+        let applied = all(&mut document, patches.get(..middle).unwrap_or_default());
+        match applied.ok().and_then(|()| fields::mistake(&document)) {
+            Some(found) => (wrong, message) = (middle, found),
+            None => right = middle,
+        }
+    }
+    Refusal { index: wrong.saturating_sub(1), message }
 }
 
 fn one(document: &mut Value, patch: &JsonPatch, copied: &mut usize) -> Result<(), String> {

@@ -12,6 +12,11 @@ const DEEPEST: usize = 64;
 pub(super) struct Pointer(Vec<String>);
 
 impl Pointer {
+    /// The place at the end of these levels.
+    pub(super) fn new(levels: Vec<String>) -> Self {
+        Self(levels)
+    }
+
     /// Reads the text of a pointer; the empty text names the whole document.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {

@@ -109,6 +109,32 @@ fn says_which_patch_does_not_apply_and_why() {
 }
 
 #[test]
+fn names_the_patch_that_gives_a_field_what_no_node_can_read() {
+    let kubelet = || json!({"kind": "KubeletConfiguration", "clusterDNS": ["10.96.0.10"]});
+    let add = |path: &str, value: Value| json!({"op": "add", "path": path, "value": value});
+    let fine = [add("/maxPods", json!(50)), add("/of/a/later/minor", json!("x")), add("/clusterDNS/-", json!("::a"))];
+    let wrong = [
+        (add("/maxPods", json!("many")), "/maxPods becomes a text, where a node can only read a whole number"),
+        (add("/clusterDNS/0", json!(10)), "/clusterDNS/0 becomes a number"),
+        (add("/featureGates/A", json!("true")), "/featureGates/A becomes a text"),
+        (add("/logging/-", json!(1)), "/logging becomes a list, where a node can only read an object"),
+        (json!({"op": "copy", "from": "/clusterDNS", "path": "/staticPodPath"}), "/staticPodPath becomes a list"),
+    ];
+    for (patch, sentence) in wrong {
+        for index in 0..=fine.len() {
+            let mut patches = fine[..].to_vec();
+            patches[0]["path"] = json!("/podsPerCore");
+            patches.insert(index, patch.clone());
+            let refusal = patched(kubelet(), patches.into()).unwrap_err();
+            assert!(refusal.starts_with(&format!("{index}: ")) && refusal.contains(sentence), "{index}: {refusal}");
+        }
+        assert!(patched(json!({"kind": "Another", "clusterDNS": ["10.96.0.10"]}), json!([patch])).is_ok());
+    }
+    let corrected = json!([add("/maxPods", json!("many")), fine[0]]);
+    assert_eq!(patched(kubelet(), corrected).unwrap()["maxPods"], 50);
+}
+
+#[test]
 fn refuses_patches_that_grow_without_end() {
     let doubling: Vec<Value> =
         (0..200).map(|index| json!({"op": "copy", "from": "", "path": format!("/{index}")})).collect();
