@@ -38,7 +38,7 @@ const LONGEST: [(&str, u32); 12] = [
 const ALONE: [&str; 1] = ["apiserver_leader"];
 
 /// One test binary that was built.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Its package.
     pub package: String,
@@ -163,7 +163,7 @@ fn side_by_side(
                         .env("KAMAJI_KUBERNETES_VERSION", version)
                         .env("KAMAJI_TEST_LANE", format!("{lane}/{lanes}"));
                     command.args(filter);
-                    if let Err(failure) = one(&target, &mut command, progress) {
+                    if let Err(failure) = one(&target, &mut command, version, progress) {
                         failures.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{failure:#}"));
                     }
                 }
@@ -184,9 +184,10 @@ fn binary(target: &Target) -> Command {
     command
 }
 
-fn one(target: &Target, command: &mut Command, progress: &Progress) -> Result<()> {
+fn one(target: &Target, command: &mut Command, version: &str, progress: &Progress) -> Result<()> {
     let step = progress.step(&target.name);
-    let folder = layout::cache_dir().join("logs").join("test");
+    // One folder for each version: a run of all keeps the logs of all.
+    let folder = layout::cache_dir().join("logs/test").join(version);
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let log = folder.join(format!("{}.log", target.name));
     let out = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;

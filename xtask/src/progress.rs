@@ -12,7 +12,7 @@ pub struct Progress {
 
 /// One running step; call [`Step::done`], else it counts as failed.
 pub struct Step {
-    bar: Option<ProgressBar>,
+    bar: Option<(MultiProgress, ProgressBar)>,
     name: String,
     started: Instant,
     finished: bool,
@@ -35,7 +35,7 @@ impl Progress {
             }
             bar.set_prefix(name.clone());
             bar.enable_steady_tick(Duration::from_millis(120));
-            bar
+            (bars.clone(), bar)
         });
         if bar.is_none() {
             eprintln!("{:>6}  {name}", "...");
@@ -55,7 +55,7 @@ impl Progress {
 impl Step {
     /// Says what the step is doing now. Only shown on a terminal.
     pub fn note(&self, text: &str) {
-        if let Some(bar) = &self.bar {
+        if let Some((_, bar)) = &self.bar {
             bar.set_message(text.trim().to_owned());
         }
     }
@@ -69,9 +69,11 @@ impl Step {
     fn end(&self, sign: &str, outcome: &str) {
         let line = format!("{sign:>6}  {:28} {:>7}  {outcome}", self.name, elapsed(self.started.elapsed()));
         match &self.bar {
-            Some(bar) => {
-                bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
-                bar.finish_with_message(line);
+            Some((bars, bar)) => {
+                // What a bar shows is wiped when something else is written: its last line is text of its own.
+                bar.finish_and_clear();
+                bars.remove(bar);
+                bars.suspend(|| eprintln!("{line}"));
             }
             None => eprintln!("{line}"),
         }

@@ -46,85 +46,121 @@ impl fmt::Display for Ring {
     }
 }
 
-/// Runs the rings; stops after the first that fails. Ends with the time of each.
+/// Something that was run, and what came of it.
+struct Run {
+    title: String,
+    time: Duration,
+    result: Result<()>,
+}
+
+impl Run {
+    fn of(title: String, run: impl FnOnce() -> Result<()>) -> Self {
+        let started = Instant::now();
+        let result = run();
+        Self { title, time: started.elapsed(), result }
+    }
+}
+
+/// Runs the rings; stops after the first that fails, once it has met every version. Ends with what came of each.
 pub fn run(options: &Options, progress: &Progress) -> Result<()> {
+    if let Some(ring @ (Ring::Unit | Ring::E2e)) = options.ring.filter(|_| options.matrix) {
+        bail!("--matrix repeats the apiserver ring, which --ring {ring} leaves out: take one of the two away");
+    }
     // Without protoc the workspace does not compile, and nobody has to call `up` before.
     packages::ensure(progress)?;
     let rings = options.ring.map_or_else(|| vec![Ring::Unit, Ring::Apiserver, Ring::E2e], |ring| vec![ring]);
-    let mut times: Vec<(String, Duration)> = Vec::new();
-    let mut result = Ok(());
+    let mut runs: Vec<Run> = Vec::new();
     for ring in rings {
-        let mut runs = vec![layout::KUBERNETES_VERSION];
-        if options.matrix && ring == Ring::Apiserver {
-            runs.extend(layout::KUBERNETES_MATRIX);
-        }
-        for version in runs {
-            let started = Instant::now();
-            result = run_ring(ring, version, options.filter.as_deref(), progress);
-            let title = if ring == Ring::Unit { ring.to_string() } else { format!("{ring} {version}") };
-            times.push((title, started.elapsed()));
-            if result.is_err() {
-                break;
-            }
-        }
-        if result.is_err() {
+        runs.extend(run_ring(ring, options, progress));
+        if runs.iter().any(|run| run.result.is_err()) {
             break;
         }
     }
     eprintln!();
-    for (index, (ring, time)) in times.iter().enumerate() {
-        let is_failed = result.is_err() && index + 1 == times.len();
-        eprintln!("{:>6}  {ring:28} {:>7}", if is_failed { "failed" } else { "ok" }, elapsed(*time));
+    for Run { title, time, result } in &runs {
+        let sign = if result.is_ok() { "ok" } else { "failed" };
+        eprintln!("{sign:>6}  {title:28} {:>7}", elapsed(*time));
     }
-    result
+    outcome(runs)
 }
 
-fn run_ring(ring: Ring, version: &str, filter: Option<&str>, progress: &Progress) -> Result<()> {
+/// Everything that failed, under its title.
+fn outcome(runs: Vec<Run>) -> Result<()> {
+    let failure = |run: Run| Some(format!("{}: {:#}", run.title, run.result.err()?));
+    let failures: Vec<String> = runs.into_iter().filter_map(failure).collect();
+    if failures.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", failures.join("\n"))
+}
+
+fn run_ring(ring: Ring, options: &Options, progress: &Progress) -> Vec<Run> {
+    let filter = options.filter.as_deref();
     match ring {
-        Ring::Unit => {
+        Ring::Unit => vec![Run::of(ring.to_string(), || {
             let workspace = ["test", "--locked", "--workspace", "--exclude", "kamaji-e2e"];
-            cargo(
-                ring,
-                version,
-                &[&workspace[..], &["--lib", "--bins", "--features", "xtask/addons"]].concat(),
-                filter,
-            )?;
+            cargo(&[&workspace[..], &["--lib", "--bins", "--features", "xtask/addons"]].concat(), filter)?;
             let plain = targets(|package, target| package != "kamaji-e2e" && !target.starts_with(SERVER_TARGETS))?;
-            run_targets(ring, version, &plain, filter)?;
-            cargo(ring, version, &[&workspace[..], &["--doc"]].concat(), filter)
-        }
-        Ring::Apiserver => {
+            run_targets(&plain, filter)?;
+            cargo(&[&workspace[..], &["--doc"]].concat(), filter)
+        })],
+        Ring::Apiserver => run_with_servers(options, progress),
+        Ring::E2e => vec![Run::of(ring.to_string(), || {
+            // Datastores of the stories run beside the cluster.
             packages::ensure_with(&[packages::DATABASES.into()], progress)?;
-            let others = ["etcd", "kwok", "kine", "konnectivity", "nats-server"].map(String::from);
-            let names: Vec<String> = std::iter::once(format!("kubernetes@{version}")).chain(others).collect();
-            parts::ensure(&parts::select(&names)?, progress)?;
-            let built = lanes::build(&targets(|_, target| target.starts_with(SERVER_TARGETS))?)?;
-            lanes::run(built, version, filter, progress)
-        }
-        Ring::E2e => {
+            parts::ensure(&parts::select(&["nats-server".into()])?, progress)?;
             up::run(&up::Options::for_stories(), progress)?;
-            cargo(ring, version, &["test", "--locked", "--package", "kamaji-e2e"], filter)
-        }
+            cargo(&["test", "--locked", "--package", "kamaji-e2e"], filter)
+        })],
     }
 }
 
-fn cargo(ring: Ring, version: &str, arguments: &[&str], filter: Option<&str>) -> Result<()> {
+/// The tests are built once, and run against the version that CI builds; for a matrix against every other one as well,
+/// whatever came of those before.
+fn run_with_servers(options: &Options, progress: &Progress) -> Vec<Run> {
+    let ring = Ring::Apiserver;
+    let mut built = Vec::new();
+    let building = Run::of(format!("{ring}, built"), || {
+        built = lanes::build(&targets(|_, target| target.starts_with(SERVER_TARGETS))?)?;
+        packages::ensure_with(&[packages::DATABASES.into()], progress)
+    });
+    if building.result.is_err() {
+        return vec![building];
+    }
+    let others = if options.matrix { layout::KUBERNETES_MATRIX } else { &[] };
+    let versions = std::iter::once(layout::KUBERNETES_VERSION).chain(others.iter().copied());
+    let runs = versions.map(|version| {
+        if options.matrix {
+            progress.print(&format!("\nKubernetes {version}"));
+        }
+        Run::of(format!("{ring} {version}"), || {
+            let names = ["etcd", "helm", "kwok", "kine", "konnectivity", "nats-server"].map(String::from);
+            let names: Vec<String> = std::iter::once(format!("kubernetes@{version}")).chain(names).collect();
+            parts::ensure(&parts::select(&names)?, progress)?;
+            lanes::run(built.clone(), version, options.filter.as_deref(), progress)
+        })
+    });
+    std::iter::once(building).chain(runs).collect()
+}
+
+fn cargo(arguments: &[&str], filter: Option<&str>) -> Result<()> {
     let mut cargo: Command = workspace::cargo();
     // Stories that make workers call this very binary: through cargo each would wait for its lock.
     let xtask = std::env::current_exe().context("this program does not know its own path")?;
+    let version = layout::KUBERNETES_VERSION;
     cargo.args(arguments).env("KAMAJI_KUBERNETES_VERSION", version).env("KAMAJI_XTASK", xtask);
     if let Some(filter) = filter {
         cargo.args(["--", filter]);
     }
     let status = cargo.status().context("cannot start cargo")?;
     if !status.success() {
-        bail!("the {ring} ring failed; its output is above");
+        bail!("tests failed, or they cannot be built; the output is above");
     }
     Ok(())
 }
 
 /// Runs integration tests by name: a glob would make cargo fail for packages without such a target.
-fn run_targets(ring: Ring, version: &str, targets: &[(String, String)], filter: Option<&str>) -> Result<()> {
+fn run_targets(targets: &[(String, String)], filter: Option<&str>) -> Result<()> {
     if targets.is_empty() {
         return Ok(());
     }
@@ -132,7 +168,7 @@ fn run_targets(ring: Ring, version: &str, targets: &[(String, String)], filter: 
     for (package, target) in targets {
         arguments.extend(["--package", package, "--test", target]);
     }
-    cargo(ring, version, &arguments, filter)
+    cargo(&arguments, filter)
 }
 
 /// Packages and names of the integration tests that `wanted` takes.
@@ -165,7 +201,22 @@ fn targets_of(metadata: &serde_json::Value) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::targets_of;
+    use super::*;
+
+    #[test]
+    fn every_failed_run_is_told_under_its_title() {
+        let run = |title: &str, result| Run { title: title.to_owned(), time: Duration::ZERO, result };
+        let failed = |sentence: &str| Err(anyhow::anyhow!("{sentence}"));
+        let runs = vec![
+            run("apiserver 1.36.3", Ok(())),
+            run("apiserver 1.33.13", failed("apiserver_a: left is right")),
+            run("apiserver 1.34.4", Ok(())),
+            run("apiserver 1.35.4", failed("no network")),
+        ];
+        let told = outcome(runs).unwrap_err().to_string();
+        assert_eq!(told, "apiserver 1.33.13: apiserver_a: left is right\napiserver 1.35.4: no network");
+        assert!(outcome(vec![run("unit", Ok(()))]).is_ok());
+    }
 
     #[test]
     fn integration_tests_are_found_and_nothing_else() {

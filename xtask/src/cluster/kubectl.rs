@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use super::daemon;
+use super::{STATE, daemon};
 use crate::{command, failure, layout};
 
 /// `kubectl` with a kubeconfig.
@@ -27,13 +27,14 @@ impl Kubectl {
 
     /// Runs it and returns its output.
     pub fn run(&self, what: &str, arguments: &[&str]) -> Result<String> {
-        command::output(what, self.command().args(arguments)).map_err(or_dead_daemon)
+        command::output(what, self.command().args(arguments)).map_err(|error| self.or_dead_daemon(error))
     }
 
     /// Applies manifests on the server's side.
     pub fn apply(&self, what: &str, manifests: &str) -> Result<()> {
         let arguments = ["apply", "--server-side", "--force-conflicts", "--field-manager=cargo-xtask", "-f", "-"];
-        command::with_input(what, self.command().args(arguments), manifests).map(drop).map_err(or_dead_daemon)
+        let applied = command::with_input(what, self.command().args(arguments), manifests);
+        applied.map(drop).map_err(|error| self.or_dead_daemon(error))
     }
 
     /// Waits, by a watch, until the object exists and then until the condition holds.
@@ -54,13 +55,13 @@ impl Kubectl {
         command.arg("--kubeconfig").arg(&self.kubeconfig);
         command
     }
-}
 
-/// When a part of the cluster has died, that is why a call failed.
-fn or_dead_daemon(error: anyhow::Error) -> anyhow::Error {
-    match check_alive() {
-        Err(ended) => anyhow::anyhow!("{ended}\n  {error}"),
-        Ok(()) => error,
+    /// When a part of the local cluster has died, that is why a call to it, or to a tenant of it, failed.
+    fn or_dead_daemon(&self, error: anyhow::Error) -> anyhow::Error {
+        match check_alive() {
+            Err(ended) if self.kubeconfig.starts_with(STATE) => anyhow::anyhow!("{ended}\n  {error}"),
+            Err(_) | Ok(()) => error,
+        }
     }
 }
 

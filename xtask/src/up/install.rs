@@ -20,10 +20,11 @@ pub struct Image {
 }
 
 impl Image {
-    /// Splits `repository:tag`.
+    /// Splits `repository:tag`. What follows the colon of a registry's port has a slash, and a tag has none.
     pub fn parse(reference: &str) -> Result<Self> {
         let (repository, tag) = reference
             .rsplit_once(':')
+            .filter(|(repository, tag)| !repository.is_empty() && !tag.is_empty() && !tag.contains('/'))
             .with_context(|| format!("--image {reference} has no tag; write repository:tag"))?;
         Ok(Self { repository: repository.into(), tag: tag.into() })
     }
@@ -108,6 +109,8 @@ mod tests {
 
     #[test]
     fn a_reference_without_a_tag_is_refused() {
-        assert!(Image::parse("kamaji").is_err());
+        for reference in ["kamaji", "localhost:5000/kamaji", "kamaji:", ":v1"] {
+            assert!(Image::parse(reference).is_err(), "{reference}");
+        }
     }
 }

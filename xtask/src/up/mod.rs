@@ -6,7 +6,7 @@ mod sample;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use crate::cluster::cgroup::Cgroup;
 use crate::cluster::kubectl::{Kubectl, check_alive};
@@ -21,10 +21,10 @@ use crate::progress::Progress;
 /// What `up` was asked for.
 #[derive(Debug, Default, clap::Args)]
 pub struct Options {
-    /// Installs into this existing cluster instead of a local one.
-    #[arg(long, value_name = "FILE", conflicts_with = "cluster_only")]
+    /// Installs into this existing cluster instead of a local one. Needs --image, as none is published.
+    #[arg(long, value_name = "FILE", requires = "image", conflicts_with_all = ["cluster_only", "with"])]
     kubeconfig: Option<PathBuf>,
-    /// With --kubeconfig: the operator's image, as the existing cluster can pull it. Default: the chart's.
+    /// With --kubeconfig: the operator's image, as the existing cluster can pull it.
     #[arg(long, value_name = "REPOSITORY:TAG", requires = "kubeconfig")]
     image: Option<String>,
     /// Starts the local cluster without the operator and the sample tenant.
@@ -41,7 +41,7 @@ pub struct Options {
 impl Options {
     /// What the e2e ring needs: the local cluster with every image that a story runs.
     pub fn for_stories() -> Self {
-        let with = ["agnhost", "konnectivity", "metrics-server"].map(str::to_owned).into();
+        let with = ["agnhost", "kine", "konnectivity", "metrics-server"].map(str::to_owned).into();
         Self { with, ..Self::default() }
     }
 }
@@ -55,11 +55,16 @@ pub fn run(options: &Options, progress: &Progress) -> Result<()> {
 }
 
 fn existing(kubeconfig: &Path, image: Option<&str>, progress: &Progress) -> Result<()> {
+    // What is wrong with the arguments is said before minutes of building.
+    let image = image.map(install::Image::parse).transpose()?;
+    let path = std::path::absolute(kubeconfig).with_context(|| format!("--kubeconfig {}", kubeconfig.display()))?;
+    if !path.is_file() {
+        bail!("there is no kubeconfig {}", path.display());
+    }
     prerequisites::check(Need::Parts)?;
     let names = ["kubernetes", "helm"].map(str::to_owned);
     parts::ensure(&parts::select(&names)?, progress)?;
-    let kubectl = Kubectl::new(kubeconfig.to_owned());
-    let image = image.map(install::Image::parse).transpose()?;
+    let kubectl = Kubectl::new(path);
     install::charts(&kubectl, image.as_ref(), progress)?;
     sample::create(&kubectl, progress)?;
     sample::say_what_next(&kubectl);
