@@ -25,8 +25,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// The node's address on its bridge: pods reach what listens there.
-const ADDRESS: &str = "10.77.0.1";
+use crate::story::NODE;
+
 /// Whom tokens are for.
 pub const CLIENT_ID: &str = "kubernetes";
 /// The user whom a token names.
@@ -51,8 +51,8 @@ impl Bound {
     /// # Errors
     /// When the local cluster's bridge is not there.
     pub async fn new() -> Result<Self> {
-        let listener = TcpListener::bind((ADDRESS, 0)).await;
-        listener.map(Self).with_context(|| format!("{ADDRESS} is not an address of this machine"))
+        let listener = TcpListener::bind((NODE, 0)).await;
+        listener.map(Self).with_context(|| format!("{NODE} is not an address of this machine"))
     }
 
     /// Its URL: the issuer of its tokens.
@@ -78,7 +78,7 @@ impl Bound {
 
 impl IdentityProvider {
     /// The names that its certificate must have.
-    pub const NAMES: [&'static str; 1] = [ADDRESS];
+    pub const NAMES: [&'static str; 1] = [NODE];
 
     /// A provider that shows this certificate.
     ///
@@ -145,7 +145,7 @@ pub fn webhook_kubeconfig(url: &str) -> String {
 }
 
 fn url(port: u16) -> String {
-    format!("https://{ADDRESS}:{port}")
+    format!("https://{NODE}:{port}")
 }
 
 fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>> {

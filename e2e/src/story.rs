@@ -1,6 +1,11 @@
 //! One user story: a namespace, and what happens to it at the end.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{
+    future::Future,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Namespace;
@@ -14,6 +19,11 @@ use kube::{
 /// Kubeconfig of the local cluster, unless `$KUBECONFIG` names another.
 const LOCAL: &str = "/var/lib/kamaji-local/kubeconfigs/admin.conf";
 
+use crate::{server::Server, tenant};
+
+/// The node's address on its bridge: pods reach what listens there.
+pub const NODE: &str = "10.77.0.1";
+
 /// A running story.
 #[derive(Clone)]
 pub struct Story {
@@ -21,6 +31,7 @@ pub struct Story {
     pub client: Client,
     /// The story's namespace.
     pub namespace: String,
+    servers: Arc<Mutex<Vec<Arc<Server>>>>,
 }
 
 impl Story {
@@ -44,7 +55,9 @@ impl Story {
         let created =
             namespaces.create(&PostParams::default(), &namespace).await.context("no namespace for the story")?;
         let namespace = created.metadata.name.context("a namespace without a name")?;
-        let told = story(Self { client: client.clone(), namespace: namespace.clone() }).await;
+        let running = Self { client: client.clone(), namespace: namespace.clone(), servers: Arc::default() };
+        // A story is a large future, and so would be whatever tells it.
+        let told = Box::pin(story(running.clone())).await;
         if told.is_err() {
             let folder = dump_folder().join(&namespace);
             match dump_namespace(&client, &namespace, &folder).await {
@@ -53,11 +66,42 @@ impl Story {
             }
         }
         if std::env::var_os("KAMAJI_E2E_KEEP").is_none() {
+            if told.is_err() {
+                running.leave_servers().await;
+            }
             #[expect(clippy::disallowed_methods, reason = "a test removes its own namespace")]
             let deleted = namespaces.delete(&namespace, &DeleteParams::background()).await;
             deleted.context("the story's namespace could not be deleted")?;
         }
+        for server in running.servers() {
+            // What is killed may leave something of itself on the machine.
+            let _ = server.stop().await;
+        }
         told
+    }
+
+    /// Keeps a server running until the story is over, and what is left of its tenants on it gone.
+    pub(crate) fn keep(&self, server: Arc<Server>) {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).push(server);
+    }
+
+    fn servers(&self) -> Vec<Arc<Server>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the tenants of a story that has failed away from its servers: without them they could not be deleted.
+    async fn leave_servers(&self) {
+        let servers = self.servers();
+        for server in &servers {
+            if let Err(error) = server.wake().await {
+                eprintln!("a server of {} does not come back: {error:#}", self.namespace);
+            }
+        }
+        if !servers.is_empty()
+            && let Err(error) = tenant::remove_all(self).await
+        {
+            eprintln!("tenants of {} are left: {error:#}", self.namespace);
+        }
     }
 }
 

@@ -3,19 +3,24 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, ServiceAccount};
-use kamaji_api::TenantControlPlane;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{ConfigMap, Namespace, Pod, Secret, ServiceAccount},
+};
+use kamaji_api::{TenantControlPlane, conditions, contract};
 use kamaji_testkit::{
     certificate::Identity,
     http_get::Target,
     wait::{wait_for, wait_for_deletion},
 };
 use kube::{
-    Api, Client, Config,
+    Api, Client, Config, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use crate::Story;
 
@@ -81,7 +86,7 @@ impl Tenant {
     /// When it does not in time.
     pub async fn controlled(&self) -> Result<()> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await?, "default");
-        wait_for(&accounts, "default", SOON, |_: &ServiceAccount| true).await?;
+        Box::pin(wait_for(&accounts, "default", SOON, |_: &ServiceAccount| true)).await?;
         Ok(())
     }
 
@@ -93,7 +98,7 @@ impl Tenant {
         self.phase("Ready").await?;
         let is_configured = |tenant: &TenantControlPlane| {
             let conditions = tenant.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-            kamaji_api::conditions::is_true(&conditions, "TenantConfigured")
+            conditions::is_true(&conditions, "TenantConfigured")
         };
         self.until(is_configured).await.map(drop)
     }
@@ -103,7 +108,7 @@ impl Tenant {
     /// # Errors
     /// When it does not in time.
     pub async fn until(&self, condition: impl Fn(&TenantControlPlane) -> bool) -> Result<TenantControlPlane> {
-        Ok(wait_for(&self.api, &self.name, SOON, condition).await?)
+        Ok(Box::pin(wait_for(&self.api, &self.name, SOON, condition)).await?)
     }
 
     /// Merges `patch` into the object.
@@ -134,7 +139,56 @@ impl Tenant {
     pub async fn delete(self) -> Result<()> {
         #[expect(clippy::disallowed_methods, reason = "a user deletes a tenant")]
         self.api.delete(&self.name, &DeleteParams::background()).await.context("the deletion was refused")?;
-        Ok(wait_for_deletion(&self.api, &self.name, None, SOON).await?)
+        Ok(Box::pin(wait_for_deletion(&self.api, &self.name, None, SOON)).await?)
+    }
+
+    /// Waits until a change of the pods has reached all of them, and no former one is left of the `pods`.
+    ///
+    /// # Errors
+    /// When it has not in time.
+    pub async fn rolled(&self, pods: usize) -> Result<()> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
+        let is_complete = |deployment: &Deployment| {
+            let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+            let status = deployment.status.clone().unwrap_or_default();
+            status.observed_generation >= deployment.metadata.generation
+                && [status.replicas, status.updated_replicas, status.available_replicas]
+                    .iter()
+                    .all(|now| *now == wanted)
+        };
+        Box::pin(wait_for(&deployments, &self.name, SOON, is_complete)).await?;
+        self.until(|tenant| {
+            let all = tenant.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+            let is =
+                |type_: &str, wanted: &str| conditions::find(all, type_).is_some_and(|found| found.status == wanted);
+            is(conditions::READY, "True") && is(conditions::PROGRESSING, "False") && is(conditions::DEGRADED, "False")
+        })
+        .await?;
+        self.only_pods(pods).await
+    }
+
+    /// How many generations of pods there were: each has a ReplicaSet.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn rollouts(&self) -> Result<usize> {
+        let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
+        Ok(api.list_metadata(&self.own()).await?.items.len())
+    }
+
+    /// How long the operator takes to bring back something of the tenant's that was deleted.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn healed(&self) -> Result<Duration> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let name = format!("{}-kubeadmconfig", self.name);
+        let uid = api.get_metadata(&name).await?.uid();
+        let began = Instant::now();
+        #[expect(clippy::disallowed_methods, reason = "a user deletes what is the operator's")]
+        api.delete(&name, &DeleteParams::default()).await.context("the ConfigMap could not be deleted")?;
+        Box::pin(wait_for(&api, &name, SOON, |found: &ConfigMap| found.uid() != uid)).await?;
+        Ok(began.elapsed())
     }
 
     /// One of the tenant's Secrets.
@@ -197,9 +251,8 @@ impl Tenant {
     /// When there are others after a minute and a half.
     pub async fn only_pods(&self, wanted: usize) -> Result<()> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
-        let own = ListParams::default().labels(&format!("kamaji.clastix.io/name={}", self.name));
         for _ in 0..180 {
-            let there = pods.list_metadata(&own).await?.items;
+            let there = pods.list_metadata(&self.own()).await?.items;
             if there.len() == wanted && there.iter().all(|pod| pod.metadata.deletion_timestamp.is_none()) {
                 return Ok(());
             }
@@ -214,12 +267,68 @@ impl Tenant {
     /// # Errors
     /// When the tenant has no endpoint yet.
     pub async fn probe_target(&self) -> Result<Target> {
+        self.target("/version", None).await
+    }
+
+    /// As [`Tenant::probe_target`], where the answer comes from the datastore: a single object is never served from
+    /// memory.
+    ///
+    /// # Errors
+    /// When the tenant has no endpoint or no kubeconfig yet.
+    pub async fn stored_target(&self) -> Result<Target> {
+        let secret = self.secret("admin-kubeconfig").await?;
+        let text = secret.get("super-admin.conf").context("no super-admin.conf")?;
+        let kubeconfig: Value = serde_saphyr::from_str(std::str::from_utf8(text)?)?;
+        let pem = |field: &str| {
+            let encoded = kubeconfig.pointer(&format!("/users/0/user/{field}")).and_then(Value::as_str);
+            Ok::<_, anyhow::Error>(String::from_utf8(STANDARD.decode(encoded.context("no certificate")?)?)?)
+        };
+        let identity = Identity { certificate: pem("client-certificate-data")?, key: pem("client-key-data")? };
+        self.target("/api/v1/namespaces/kube-system", Some(&identity)).await
+    }
+
+    async fn target(&self, path: &str, identity: Option<&Identity>) -> Result<Target> {
         let tenant = self.api.get(&self.name).await?;
         let endpoint = tenant.status.and_then(|status| status.control_plane_endpoint).context("no endpoint")?;
         let Some((host, port)) = endpoint.rsplit_once(':') else { bail!("{endpoint} is no endpoint") };
         let host = host.trim_matches(['[', ']']).to_owned();
         let ca = self.secret("ca").await?;
         let ca = String::from_utf8(ca.get("ca.crt").context("no ca.crt")?.clone())?;
-        Ok(Target::https(&host, port.parse()?, "/version", &ca, None::<&Identity>, None)?)
+        Ok(Target::https(&host, port.parse()?, path, &ca, identity, None)?)
+    }
+
+    fn own(&self) -> ListParams {
+        ListParams::default().labels(&format!("kamaji.clastix.io/name={}", self.name))
+    }
+}
+
+/// Deletes every tenant of a story; after a minute by force, for whatever keeps the operator from doing it properly.
+pub(crate) async fn remove_all(story: &Story) -> Result<()> {
+    let api: Api<TenantControlPlane> = Api::namespaced(story.client.clone(), &story.namespace);
+    let forced = json!({"metadata": {"annotations": {
+        contract::annotations::FORCE_DELETION: contract::annotations::FORCE_DELETION_VALUE,
+    }}});
+    let began = Instant::now();
+    loop {
+        let left = api.list_metadata(&ListParams::default()).await?.items;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let overdue = began.elapsed() > Duration::from_mins(1);
+        if began.elapsed() > Duration::from_mins(2) {
+            bail!("{} tenants do not go", left.len());
+        }
+        for tenant in left {
+            let name = tenant.name_any();
+            // It may have gone meanwhile.
+            if tenant.metadata.deletion_timestamp.is_none() {
+                #[expect(clippy::disallowed_methods, reason = "a user deletes a tenant")]
+                let _ = api.delete(&name, &DeleteParams::background()).await;
+            } else if overdue {
+                #[expect(clippy::disallowed_methods, reason = "a user forces a deletion")]
+                let _ = api.patch(&name, &PatchParams::default(), &Patch::Merge(&forced)).await;
+            }
+        }
+        sleep(Duration::from_secs(1)).await;
     }
 }

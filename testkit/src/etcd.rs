@@ -1,6 +1,7 @@
 //! A real etcd for tests: one member or several, plain or with client certificates and authentication.
 
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ use tempfile::TempDir;
 use crate::certificate::{self, Authority, Identity};
 use crate::http_get::{self, Target};
 use crate::process::{self, Launch, Process};
+use crate::server::HOST;
 use crate::{parts, ports, scratch};
 
-const HOST: &str = "127.0.0.1";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Streams that are open keep etcd from ending by itself: watches of an API server never end.
 const STOP_GRACE: Duration = Duration::from_millis(500);
@@ -88,13 +89,17 @@ pub struct Options {
     pub members: usize,
     /// TLS for clients and peers, client certificates required, authentication enabled with user `root`.
     pub secure: bool,
+    /// Address of this machine that the members listen on.
+    pub host: IpAddr,
+    /// Authorities whose clients are accepted besides its own one's, as PEM; of use only where it is secure.
+    pub also_trusted: String,
     /// Appended to every member's arguments, for example `--quota-backend-bytes=16777216`.
     pub extra_args: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { members: 1, secure: false, extra_args: Vec::new() }
+        Self { members: 1, secure: false, host: HOST, also_trusted: String::new(), extra_args: Vec::new() }
     }
 }
 
@@ -117,10 +122,10 @@ pub struct EtcdTls {
 }
 
 impl EtcdTls {
-    fn new() -> Result<Self, certificate::Error> {
+    fn new(host: IpAddr) -> Result<Self, certificate::Error> {
         let authority = Authority::new("etcd-ca")?;
         Ok(Self {
-            server: authority.server("etcd", &[HOST, "::1", "localhost"])?,
+            server: authority.server("etcd", &[&host.to_string(), "::1", "localhost"])?,
             root: authority.client("root", &[])?,
             authority,
         })
@@ -144,7 +149,7 @@ pub struct Etcd {
 #[derive(Debug)]
 struct Member {
     launch: Launch,
-    client_port: u16,
+    client: SocketAddr,
     ready: Target,
     process: Option<Process>,
 }
@@ -169,26 +174,28 @@ impl Etcd {
     /// Starts the processes and returns at once, so that an API server can start beside them.
     pub(crate) fn launch(options: &Options) -> Result<Self, Error> {
         let folder = scratch::folder("etcd")?;
-        let tls = if options.secure { Some(EtcdTls::new()?) } else { None };
+        let tls = if options.secure { Some(EtcdTls::new(options.host)?) } else { None };
         if let Some(tls) = &tls {
             let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).map_err(Error::Write);
-            write("ca.crt", &tls.authority.certificate())?;
+            write("ca.crt", &format!("{}{}", tls.authority.certificate(), options.also_trusted))?;
             write("server.crt", &tls.server.certificate)?;
             write("server.key", &tls.server.key)?;
             write("root.crt", &tls.root.certificate)?;
             write("root.key", &tls.root.key)?;
         }
         let scheme = if options.secure { "https" } else { "http" };
+        let host = options.host.to_string();
         let count = options.members.max(1);
         let mut addresses = Vec::with_capacity(count);
         for _ in 0..count {
-            addresses.push((ports::free()?, ports::free()?));
+            let address = |port| SocketAddr::new(options.host, port);
+            addresses.push((address(ports::free()?), address(ports::free()?)));
         }
         let mut cluster = String::new();
         for (index, (_, peer)) in addresses.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
             // Writing to a String cannot fail.
-            let _ = write!(cluster, "{comma}member-{index}={scheme}://{HOST}:{peer}");
+            let _ = write!(cluster, "{comma}member-{index}={scheme}://{peer}");
         }
         let mut members = Vec::with_capacity(count);
         for (index, (client, peer)) in addresses.into_iter().enumerate() {
@@ -209,13 +216,14 @@ impl Etcd {
                 log: folder.path().join(format!("member-{index}.log")),
             };
             let ready = match &tls {
-                None => Target::http(HOST, client, "/readyz"),
+                None => Target::http(&host, client.port(), "/readyz"),
                 Some(tls) => {
-                    Target::https(HOST, client, "/readyz", &tls.authority.certificate(), Some(&tls.root), None)?
+                    let authority = tls.authority.certificate();
+                    Target::https(&host, client.port(), "/readyz", &authority, Some(&tls.root), None)?
                 }
             };
             let process = Some(Process::start(&launch)?);
-            members.push(Member { launch, client_port: client, ready, process });
+            members.push(Member { launch, client, ready, process });
         }
         Ok(Self { members, tls, folder })
     }
@@ -250,7 +258,7 @@ impl Etcd {
 
     /// Client endpoints as a DataStore's `spec.endpoints` has them: `host:port`, no scheme.
     pub fn endpoints(&self) -> Vec<String> {
-        self.members.iter().map(|member| format!("{HOST}:{}", member.client_port)).collect()
+        self.members.iter().map(|member| member.client.to_string()).collect()
     }
 
     /// Client endpoints with scheme.
@@ -373,14 +381,21 @@ fn call(action: &'static str, source: etcd_client::Error) -> Error {
     Error::Call { action, source: Box::new(source) }
 }
 
-fn arguments(folder: &Path, index: usize, scheme: &str, client: u16, peer: u16, cluster: &str) -> Vec<String> {
+fn arguments(
+    folder: &Path,
+    index: usize,
+    scheme: &str,
+    client: SocketAddr,
+    peer: SocketAddr,
+    cluster: &str,
+) -> Vec<String> {
     vec![
         format!("--name=member-{index}"),
         format!("--data-dir={}", folder.join(format!("member-{index}")).display()),
-        format!("--listen-client-urls={scheme}://{HOST}:{client}"),
-        format!("--advertise-client-urls={scheme}://{HOST}:{client}"),
-        format!("--listen-peer-urls={scheme}://{HOST}:{peer}"),
-        format!("--initial-advertise-peer-urls={scheme}://{HOST}:{peer}"),
+        format!("--listen-client-urls={scheme}://{client}"),
+        format!("--advertise-client-urls={scheme}://{client}"),
+        format!("--listen-peer-urls={scheme}://{peer}"),
+        format!("--initial-advertise-peer-urls={scheme}://{peer}"),
         format!("--initial-cluster={cluster}"),
         "--initial-cluster-state=new".to_owned(),
         "--unsafe-no-fsync".to_owned(),

@@ -1,5 +1,6 @@
 //! A real MariaDB for tests, from the system's package, with TLS and passwords.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::server::{self, Command, Error, HOST, Recipe, Server};
@@ -23,7 +24,12 @@ const RECIPE: Recipe = Recipe {
 
 /// Starts one; TLS is offered, not demanded.
 pub async fn start() -> Result<Server, Error> {
-    Server::start(&RECIPE).await
+    start_on(HOST).await
+}
+
+/// As [`start`], on an address of this machine.
+pub async fn start_on(host: IpAddr) -> Result<Server, Error> {
+    Server::start(&RECIPE, host).await
 }
 
 fn command_file(command: &'static str) -> Result<PathBuf, Error> {
@@ -49,14 +55,14 @@ fn prepare(folder: &Path) -> Result<(), Error> {
     std::fs::write(folder.join("init.sql"), statements).map_err(|source| Error::Files { name: RECIPE.name, source })
 }
 
-fn command(folder: &Path, port: u16) -> Result<Command, Error> {
+fn command(folder: &Path, address: SocketAddr) -> Result<Command, Error> {
     let file = |name: &str| folder.join(name).display().to_string();
     let args = vec![
         "--no-defaults".to_owned(),
         format!("--datadir={}", file("data")),
         format!("--init-file={}", file("init.sql")),
-        format!("--bind-address={HOST}"),
-        format!("--port={port}"),
+        format!("--bind-address={}", address.ip()),
+        format!("--port={}", address.port()),
         format!("--socket={}", file("socket")),
         format!("--pid-file={}", file("pid")),
         format!("--tmpdir={}", folder.display()),

@@ -1,7 +1,15 @@
 //! A real NATS server with JetStream for tests, with TLS, client certificates and a password.
 
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::certificate::client_config;
 use crate::parts;
 use crate::server::{Command, Error, HOST, Recipe, Server};
 
@@ -19,12 +27,45 @@ const RECIPE: Recipe = Recipe {
     death_signal: "KILL",
     prepare,
     ready: |_| Ok(()),
-    command: |folder, port| Ok(command(folder, port)),
+    command: |folder, address| Ok(command(folder, address)),
 };
 
 /// Starts one; TLS and a client certificate are demanded.
 pub async fn start() -> Result<Server, Error> {
-    Server::start(&RECIPE).await
+    start_on(HOST).await
+}
+
+/// As [`start`], on an address of this machine.
+pub async fn start_on(host: IpAddr) -> Result<Server, Error> {
+    Server::start(&RECIPE, host).await
+}
+
+/// One request of [`USER`], and its answer.
+pub async fn request(server: &Server, subject: &str, payload: &str) -> io::Result<String> {
+    let config = client_config(&server.authority().certificate(), Some(server.client())).map_err(io::Error::other)?;
+    let mut socket = TcpStream::connect(server.address()).await?;
+    // It speaks first, in clear text.
+    while socket.read_u8().await? != b'\n' {}
+    let name = ServerName::from(server.address().ip());
+    let mut socket = BufReader::new(TlsConnector::from(config).connect(name, socket).await?);
+    let length = payload.len();
+    let words = format!(
+        "CONNECT {{\"user\":\"{USER}\",\"pass\":\"{PASSWORD}\",\"tls_required\":true}}\r\nSUB in 1\r\n\
+         PUB {subject} in {length}\r\n{payload}\r\n"
+    );
+    socket.write_all(words.as_bytes()).await?;
+    loop {
+        let mut line = String::new();
+        if socket.read_line(&mut line).await? == 0 || line.starts_with("-ERR") {
+            return Err(io::Error::other(format!("NATS refused the request: {}", line.trim())));
+        }
+        if line.starts_with("MSG") {
+            let length = line.split_whitespace().next_back().and_then(|length| length.parse().ok());
+            let mut bytes = vec![0; length.ok_or(io::ErrorKind::InvalidData)?];
+            socket.read_exact(&mut bytes).await?;
+            return String::from_utf8(bytes).map_err(io::Error::other);
+        }
+    }
 }
 
 fn prepare(folder: &Path) -> Result<(), Error> {
@@ -51,11 +92,11 @@ accounts {{
     std::fs::write(folder.join("nats.conf"), config).map_err(|source| Error::Files { name: RECIPE.name, source })
 }
 
-fn command(folder: &Path, port: u16) -> Command {
+fn command(folder: &Path, address: SocketAddr) -> Command {
     let args = vec![
         format!("--config={}", folder.join("nats.conf").display()),
-        format!("--addr={HOST}"),
-        format!("--port={port}"),
+        format!("--addr={}", address.ip()),
+        format!("--port={}", address.port()),
     ];
     (parts::nats_server(), args)
 }

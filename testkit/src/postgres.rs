@@ -1,9 +1,11 @@
 //! A real PostgreSQL for tests, from the system's package, with TLS and passwords.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
+use crate::certificate::Identity;
 use crate::server::{self, Command, Error, HOST, Recipe, Server};
 
 /// The superuser.
@@ -29,7 +31,21 @@ const RECIPE: Recipe = Recipe {
 
 /// Starts one; TLS is offered, not demanded.
 pub async fn start() -> Result<Server, Error> {
-    Server::start(&RECIPE).await
+    start_on(HOST).await
+}
+
+/// As [`start`], on an address of this machine.
+pub async fn start_on(host: IpAddr) -> Result<Server, Error> {
+    Server::start(&RECIPE, host).await
+}
+
+/// Has it trust the clients of these authorities, as PEM, and show another certificate, if one is given. It does so for new
+/// connections; those that are open stay.
+pub fn renew_certificates(server: &Server, trusted: &str, shown: Option<&Identity>) -> Result<(), Error> {
+    let files = |source| Error::Files { name: RECIPE.name, source };
+    server.replace_certificates(trusted, shown).map_err(files)?;
+    server.hang_up();
+    Ok(())
 }
 
 /// Makes it a standby, which takes no writes and never becomes anything else, from its next start on.
@@ -83,11 +99,11 @@ fn ready(folder: &Path) -> Result<(), String> {
     }
 }
 
-fn command(folder: &Path, port: u16) -> Result<Command, Error> {
+fn command(folder: &Path, address: SocketAddr) -> Result<Command, Error> {
     let file = |name: &str| folder.join(name).display().to_string();
     let settings = [
-        format!("port={port}"),
-        format!("listen_addresses={HOST}"),
+        format!("port={}", address.port()),
+        format!("listen_addresses={}", address.ip()),
         format!("unix_socket_directories={}", folder.display()),
         "ssl=on".to_owned(),
         format!("ssl_ca_file={}", file("ca.crt")),

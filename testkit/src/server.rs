@@ -1,7 +1,7 @@
 //! What the database servers that tests start have in common: one process, certificates, a port, an unprivileged user.
 
 use std::fs::Permissions;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,8 +15,8 @@ use crate::certificate::{self, Authority, Identity};
 use crate::process::{self, Launch, Process};
 use crate::{ports, scratch};
 
-/// Where every server listens.
-pub const HOST: &str = "127.0.0.1";
+/// Where a server listens that is told no other address.
+pub const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -87,7 +87,7 @@ pub struct Server {
     // Before the folder: the process ends before its files go.
     process: Option<Process>,
     launch: Launch,
-    port: u16,
+    address: SocketAddr,
     ready: fn(&Path) -> Result<(), String>,
     stop_signal: Option<Signal>,
     authority: Authority,
@@ -98,7 +98,7 @@ pub struct Server {
 /// The file to run, and its arguments.
 pub(crate) type Command = (PathBuf, Vec<String>);
 
-/// What is to be started: the program and its arguments, given the folder and the port.
+/// What is to be started: the program and its arguments, given the folder and the address.
 pub(crate) struct Recipe {
     /// For messages and folders.
     pub name: &'static str,
@@ -113,26 +113,22 @@ pub(crate) struct Recipe {
     /// Whether it is ready once it takes connections, by what it wrote to its folder; else why not.
     pub ready: fn(&Path) -> Result<(), String>,
     /// The file to run, and its arguments.
-    pub command: fn(&Path, u16) -> Result<Command, Error>,
+    pub command: fn(&Path, SocketAddr) -> Result<Command, Error>,
 }
 
 impl Server {
     /// Prepares its folder, starts it, and returns when it takes connections.
-    pub(crate) async fn start(recipe: &Recipe) -> Result<Self, Error> {
+    pub(crate) async fn start(recipe: &Recipe, host: IpAddr) -> Result<Self, Error> {
         let name = recipe.name;
         let files = |source| Error::Files { name, source };
         let folder = scratch::folder(name)?;
         let authority = Authority::new(&format!("{name}-ca"))?;
-        let identity = authority.server(name, &[HOST, "::1", "localhost"])?;
+        let identity = authority.server(name, &[&host.to_string(), "::1", "localhost"])?;
         let client = authority.client(&format!("{name}-client"), &[])?;
         for (file, text) in
             [("ca.crt", &authority.certificate()), ("server.crt", &identity.certificate), ("server.key", &identity.key)]
         {
-            let path = folder.path().join(file);
-            std::fs::write(&path, text).map_err(files)?;
-            // Servers refuse keys that others can read.
-            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(files)?;
-            give(&path).map_err(files)?;
+            write(&folder.path().join(file), text).map_err(files)?;
         }
         give(folder.path()).map_err(files)?;
         if let Some(parent) = folder.path().parent() {
@@ -141,20 +137,20 @@ impl Server {
         (recipe.prepare)(folder.path())?;
         let mut attempt = 1;
         loop {
-            let port = ports::free()?;
-            let (program, args) = (recipe.command)(folder.path(), port)?;
+            let address = SocketAddr::new(host, ports::free()?);
+            let (program, args) = (recipe.command)(folder.path(), address)?;
             let log = folder.path().join("server.log");
             let (program, args) = wrapped(recipe.unprivileged, recipe.death_signal, &program, args);
             let launch = Launch { name: name.into(), program, args, env: Vec::new(), log };
             let mut process = Process::start(&launch)?;
-            match wait_listening(&mut process, port, folder.path(), recipe.ready).await {
+            match wait_listening(&mut process, address, folder.path(), recipe.ready).await {
                 Err(error) if error.is_address_in_use() && attempt < PORT_ATTEMPTS => attempt += 1,
                 Err(error) => return Err(error.into()),
                 Ok(()) => {
                     return Ok(Self {
                         process: Some(process),
                         launch,
-                        port,
+                        address,
                         ready: recipe.ready,
                         stop_signal: recipe.stop_signal,
                         authority,
@@ -168,12 +164,12 @@ impl Server {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        self.address
     }
 
     /// As a DataStore's `spec.endpoints` has it: `host:port`.
     pub fn endpoint(&self) -> String {
-        format!("{HOST}:{}", self.port)
+        self.address.to_string()
     }
 
     /// Signs its certificate, and its clients'.
@@ -208,20 +204,95 @@ impl Server {
     pub async fn restart(&mut self) -> Result<(), Error> {
         self.stop().await?;
         let mut process = Process::start(&self.launch)?;
-        wait_listening(&mut process, self.port, self.folder.path(), self.ready).await?;
+        wait_listening(&mut process, self.address, self.folder.path(), self.ready).await?;
         self.process = Some(process);
         Ok(())
     }
+
+    /// Freezes it and every process that it has started: connections stay open and are answered no more.
+    pub fn pause(&self) -> Result<(), Error> {
+        if let Some(process) = &self.process {
+            // It first: from now on it starts no other.
+            process.pause()?;
+            signal(&descendants(process.id()), Signal::STOP);
+        }
+        Ok(())
+    }
+
+    /// Ends a [`Server::pause`].
+    pub fn resume(&self) -> Result<(), Error> {
+        if let Some(process) = &self.process {
+            signal(&descendants(process.id()), Signal::CONT);
+            process.resume()?;
+        }
+        Ok(())
+    }
+
+    /// Gives it other certificates: whom it trusts, as PEM, and what it shows. They count once it has read them.
+    pub(crate) fn replace_certificates(&self, trusted: &str, shown: Option<&Identity>) -> std::io::Result<()> {
+        let folder = self.folder.path();
+        write(&folder.join("ca.crt"), trusted)?;
+        let Some(shown) = shown else { return Ok(()) };
+        write(&folder.join("server.crt"), &shown.certificate)?;
+        write(&folder.join("server.key"), &shown.key)
+    }
+
+    /// Has it read its configuration and certificates again, where SIGHUP means that.
+    pub(crate) fn hang_up(&self) {
+        let id = self.process.as_ref().and_then(|process| i32::try_from(process.id()).ok()).and_then(Pid::from_raw);
+        signal(id.as_slice(), Signal::HUP);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A process that is frozen does not see that the one which started it is gone.
+        let _ = self.resume();
+    }
+}
+
+/// Processes below this one. They may be in sessions of their own, where no signal to its group arrives.
+fn descendants(id: u32) -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    // `proc_pid_stat(5)`: number, name in parentheses, state, parent.
+    let parents: Vec<(i32, i32)> = processes
+        .filter_map(|entry| {
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            Some((id, stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?))
+        })
+        .collect();
+    let mut found: Vec<i32> = i32::try_from(id).into_iter().collect();
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, above)| *above == parent).map(|(id, _)| *id));
+        next += 1;
+    }
+    found.into_iter().skip(1).filter_map(Pid::from_raw).collect()
+}
+
+fn signal(ids: &[Pid], signal: Signal) {
+    for id in ids {
+        // It may have ended by itself.
+        let _ = kill_process(*id, signal);
+    }
+}
+
+/// A file of its, which it refuses when others can read it.
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    std::fs::write(path, text)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    give(path)
 }
 
 async fn wait_listening(
     process: &mut Process,
-    port: u16,
+    address: SocketAddr,
     folder: &Path,
     ready: fn(&Path) -> Result<(), String>,
 ) -> Result<(), process::Error> {
     let listening = || async move {
-        TcpStream::connect((HOST, port)).await.map_err(|error| format!("port {port}: {error}"))?;
+        TcpStream::connect(address).await.map_err(|error| format!("{address}: {error}"))?;
         ready(folder)
     };
     process.wait_ready(START_TIMEOUT, listening).await

@@ -15,6 +15,7 @@ use kamaji_testkit::etcd::{self, Etcd};
 use kamaji_testkit::fault_proxy::{FaultProxy, Mode};
 use kamaji_testkit::http_get::Target;
 use kamaji_testkit::load_balancer;
+use kamaji_testkit::postgres;
 use kamaji_testkit::probe::Probe;
 use kamaji_testkit::process::Process;
 use kamaji_testkit::wait::{wait_for, wait_for_deletion};
@@ -24,6 +25,8 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Client, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const SOON: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
@@ -376,4 +379,28 @@ async fn only_as_the_victim_of_killed_tests_leave_nothing() {
     std::fs::write(&draft, json!({"processes": processes, "folder": folder}).to_string()).unwrap();
     std::fs::rename(&draft, &file).unwrap();
     std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn a_paused_server_is_frozen_with_the_processes_that_serve_its_connections() {
+    /// Asks PostgreSQL whether it speaks TLS; what serves the connection then waits for a handshake.
+    const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+    let mut server = postgres::start().await.unwrap();
+    let mut connection = TcpStream::connect(server.address()).await.unwrap();
+    connection.write_all(&SSL_REQUEST).await.unwrap();
+    assert_eq!(connection.read_u8().await.unwrap(), b'S');
+
+    server.pause().unwrap();
+    connection.write_all(b"no handshake").await.unwrap();
+    let mut said = Vec::new();
+    assert!(tokio::time::timeout(SHORT, connection.read_to_end(&mut said)).await.is_err());
+    let mut new = TcpStream::connect(server.address()).await.unwrap();
+    new.write_all(&SSL_REQUEST).await.unwrap();
+    assert!(tokio::time::timeout(SHORT, new.read_u8()).await.is_err());
+
+    server.resume().unwrap();
+    // A reset ends it as well as a close.
+    let _ = tokio::time::timeout(SOON, connection.read_to_end(&mut said)).await.unwrap();
+    assert_eq!(tokio::time::timeout(SOON, new.read_u8()).await.unwrap().unwrap(), b'S');
+    server.restart().await.unwrap();
 }

@@ -146,6 +146,13 @@ async fn the_size_of_a_tenant_is_known(live: Live) {
     let sizes = store.sizes(std::slice::from_ref(&tenant)).await.unwrap();
     let size = sizes.tenants[&tenant.schema];
     assert!(sizes.bytes > Some(0) && (size.keys > Some(0) || size.bytes > Some(0)), "{sizes:?}");
+    // As the operator asks: of the tenants of several owners at once, on behalf of none.
+    let unowned = kamaji_datastore::open(&live.connection()).unwrap();
+    let never = crate::tenant("never-sized", "never-sized-user");
+    let sizes = unowned.sizes(&[tenant.clone(), never]).await.unwrap();
+    assert_eq!(sizes.tenants[&tenant.schema].bytes.is_some(), size.bytes.is_some(), "{sizes:?}");
+    let none = unowned.sizes(&[]).await.unwrap();
+    assert!(none.bytes > Some(0) && none.tenants.is_empty(), "{none:?}");
 }
 
 /// A session of the tenant that stays open.

@@ -190,33 +190,5 @@ pub async fn mariadb_admin(server: &Server) -> mysql_async::Conn {
 
 /// One request to NATS and its answer, as the only login there is.
 pub async fn nats_request(server: &Server, subject: &str, payload: &str) -> Result<String, String> {
-    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-
-    let said = |error: std::io::Error| error.to_string();
-    let config =
-        kamaji_testkit::certificate::client_config(&server.authority().certificate(), Some(server.client())).unwrap();
-    let mut socket = tokio::net::TcpStream::connect(server.address()).await.map_err(said)?;
-    while socket.read_u8().await.map_err(said)? != b'\n' {}
-    let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
-    let socket = tokio_rustls::TlsConnector::from(config).connect(name, socket).await.map_err(said)?;
-    let mut socket = BufReader::new(socket);
-    let length = payload.len();
-    let (user, password) = (nats::USER, nats::PASSWORD);
-    let words = format!(
-        "CONNECT {{\"user\":\"{user}\",\"pass\":\"{password}\",\"tls_required\":true}}\r\nSUB in 1\r\n\
-         PUB {subject} in {length}\r\n{payload}\r\n"
-    );
-    socket.write_all(words.as_bytes()).await.map_err(said)?;
-    loop {
-        let mut line = String::new();
-        if socket.read_line(&mut line).await.map_err(said)? == 0 || line.starts_with("-ERR") {
-            return Err(line);
-        }
-        if line.starts_with("MSG") {
-            let length = line.split_whitespace().next_back().unwrap().parse().unwrap();
-            let mut bytes = vec![0; length];
-            socket.read_exact(&mut bytes).await.map_err(said)?;
-            return Ok(String::from_utf8(bytes).unwrap());
-        }
-    }
+    nats::request(server, subject, payload).await.map_err(|error| error.to_string())
 }
