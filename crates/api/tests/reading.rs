@@ -150,6 +150,9 @@ fn field_names_with_capitals_survive_a_round_trip() {
             },
         },
         "internalCACertificatesConfigMap": "c",
+        "dataStoreSelector": {
+            "matchLabels": { "tier": "gold" }, "matchExpressions": [{ "key": "k", "operator": "Exists" }],
+        },
         "dataStore": "d", "dataStoreSchema": "s", "dataStoreUsername": "u",
         "dataStoreOverrides": [{ "resource": "/events", "dataStore": "e" }],
         "kubernetes": {

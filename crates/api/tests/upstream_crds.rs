@@ -81,6 +81,18 @@ fn default_of<'a>(crd: &'a mut Value, path: &str) -> &'a mut Vec<Value> {
     items
 }
 
+/// Takes the rules of ours off the end of a field's.
+fn take_rules_off(crd: &mut Value, more: &additions::MoreRules) {
+    let (fields, last) = siblings(crd, more.path);
+    let Some(Value::Array(rules)) = fields.get_mut(&last).and_then(|field| field.get_mut("x-kubernetes-validations"))
+    else {
+        panic!("{} has no validation rules", more.path)
+    };
+    let wanted = more.rules.iter().map(|(rule, message)| serde_json::json!({ "rule": rule, "message": message }));
+    let taken = rules.split_off(rules.len().checked_sub(more.rules.len()).expect("our rules are there"));
+    assert_eq!(taken, wanted.collect::<Vec<_>>(), "the last rules of {}", more.path);
+}
+
 /// Takes `items` out of a default, each of which has to be there once.
 fn take_out(default: &mut Vec<Value>, items: &[&str]) {
     for item in items {
@@ -110,6 +122,9 @@ fn equals_the_go_operators_crds_but_for_reviewed_additions_where_those_are_prese
         for longer in additions::DEFAULTS.iter().filter(|longer| longer.crd == name) {
             take_out(default_of(&mut ours, longer.path), longer.items);
         }
+        for more in additions::RULES.iter().filter(|more| more.crd == name) {
+            take_rules_off(&mut ours, more);
+        }
         let file = folder.join(format!("{}.yaml", name.split('.').next().unwrap()));
         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let theirs: Value = serde_saphyr::from_str(&text).unwrap();
@@ -133,6 +148,11 @@ fn every_reviewed_addition_is_in_ours() {
         let (_, crd) = ours.iter_mut().find(|(name, _)| name == longer.crd).expect("the CRD exists");
         take_out(default_of(crd, longer.path), longer.items);
         assert!(!longer.reason.is_empty());
+    }
+    for more in additions::RULES {
+        let (_, crd) = ours.iter_mut().find(|(name, _)| name == more.crd).expect("the CRD exists");
+        take_rules_off(crd, more);
+        assert!(!more.reason.is_empty());
     }
     for kind in additions::KINDS {
         assert!(ours.iter().any(|(name, _)| name == kind));

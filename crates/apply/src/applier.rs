@@ -229,14 +229,48 @@ impl Applier {
     where
         K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + fmt::Debug,
     {
+        self.annotate_at(live, annotations, None).await
+    }
+
+    /// As [`Self::annotate`], if nobody changed the object since `live` was read: of two who read the same, one writes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::annotate`]; of category `conflict` when `live` is outdated.
+    pub async fn annotate_unchanged<K>(
+        &self,
+        live: &K,
+        annotations: BTreeMap<String, Option<String>>,
+    ) -> Result<K, Error>
+    where
+        K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + fmt::Debug,
+    {
+        let Some(version) = live.resource_version() else {
+            return Err(Error::NotLive { object: Target::of(live)?.shown, field: "resourceVersion" });
+        };
+        self.annotate_at(live, annotations, Some(version)).await
+    }
+
+    async fn annotate_at<K>(
+        &self,
+        live: &K,
+        annotations: BTreeMap<String, Option<String>>,
+        version: Option<String>,
+    ) -> Result<K, Error>
+    where
+        K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + fmt::Debug,
+    {
         let target = Target::of(live)?;
         let mut changes = annotations;
         changes.retain(|key, value| live.annotations().get(key) != value.as_ref());
         if changes.is_empty() {
             return Ok(live.clone());
         }
-        let body = json!({"metadata": {"uid": uid(live, &target)?, "annotations": changes}});
-        self.door.merge(&target, &body).await?.object(&target)
+        let mut metadata = json!({"uid": uid(live, &target)?, "annotations": changes});
+        if let (Some(version), Some(metadata)) = (version, metadata.as_object_mut()) {
+            metadata.insert("resourceVersion".to_owned(), version.into());
+        }
+        self.door.merge(&target, &json!({"metadata": metadata})).await?.object(&target)
     }
 
     /// Deletes exactly the object of `live`, never a successor of the same name. Dependents go in the background.

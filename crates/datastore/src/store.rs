@@ -18,7 +18,7 @@ use crate::{Error, Tenant};
 pub trait Store: Send + Sync + fmt::Debug {
     /// The same store and connections, for calls on behalf of this owner: the UID of the tenant's object. PostgreSQL,
     /// MySQL and NATS record it beside what they make, and refuse names that another owner's record is on; on them every
-    /// call that names a tenant needs it. etcd has no place for such a record and does without.
+    /// call that names one tenant needs it. etcd has no place for such a record and does without.
     fn for_owner(&self, owner: &str) -> Arc<dyn Store>;
 
     /// Makes the tenant's place and login, or repairs what is half-made. Says what it changed; nothing, when all was
@@ -57,7 +57,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// As for any call; besides [`Error::PermissionDenied`] when the login lacks privileges.
     async fn probe(&self) -> Result<Health, Error>;
 
-    /// Size of the store and of the given tenants in it.
+    /// Size of the store and of the given tenants in it, whoever owns them: only numbers are read. Without tenants a few
+    /// requests; etcd counts the keys of each that is given.
     async fn sizes(&self, tenants: &[Tenant]) -> Result<Sizes, Error>;
 
     /// How long calls will fail at once, because the server was found away; `None` when they are tried.

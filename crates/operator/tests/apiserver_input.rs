@@ -23,8 +23,8 @@ use kube::{
 };
 use serde_json::{Value, json};
 use support::{
-    SOON, phase,
-    settle::{counts, settle},
+    SOON, create, phase,
+    settle::{counts, scrape, settle},
     stage::{Stage, Subject},
 };
 
@@ -212,11 +212,16 @@ async fn a_data_store_that_cannot_be_used_says_why_and_its_tenants_wait_for_it()
         (
             "scheme",
             json!({"endpoints": ["https://127.0.0.1:2379"]}),
-            "TLSConfigurationValidationFailed",
+            "EndpointsValidationFailed",
             &["spec.endpoints", "without a scheme"],
         ),
-        ("signed", identity(&stranger.tls().unwrap().root), "ConnectionFailed", &["spec.tlsConfig", "certificate"]),
-        ("nobody", identity(&nobody), "ConnectionFailed", &["does not a"]),
+        (
+            "signed",
+            identity(&stranger.tls().unwrap().root),
+            "TLSConfigurationValidationFailed",
+            &["spec.tlsConfig", "certificate"],
+        ),
+        ("nobody", identity(&nobody), "TLSConfigurationValidationFailed", &["does not accept", "common name"]),
         (
             "pem",
             json!({"tlsConfig": {"certificateAuthority": {"privateKey": {"content": base64("not PEM")}}}}),
@@ -241,6 +246,102 @@ async fn a_data_store_that_cannot_be_used_says_why_and_its_tenants_wait_for_it()
         subject.condition(conditions::DEGRADED, "DataStoreNotReady").await;
         change_data_store(&subject, name, right.clone()).await;
         heals(&subject).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_store_that_warns_can_be_used_and_tells_of_it_once() {
+    let stage = Stage::shared().await;
+    let subject = stage.created("warned", "warns", |_| {}).await;
+    let closed = format!("127.0.0.1:{}", kamaji_testkit::ports::free().unwrap());
+    let mut spec = stage.etcd.data_store_spec().unwrap();
+    spec["endpoints"].as_array_mut().unwrap().push(json!(closed));
+    create_data_store(&subject, "warns", spec).await;
+    let warns = |data_store: &DataStore| {
+        let all = data_store.status.as_ref().filter(|status| status.ready)?.conditions.clone()?;
+        let found = conditions::find(&all, VALIDATION)?;
+        (found.status == "True" && found.reason == "DataStoreIsValid").then(|| found.message.clone())
+    };
+    let says = |data_store: &DataStore| warns(data_store).is_some_and(|message| message.contains(&closed));
+    let found = wait_for(&data_stores(&subject), "warns", SOON, says).await.unwrap();
+    heals(&subject).await;
+    let all = Api::<Event>::namespaced(subject.client.clone(), "default").list(&ListParams::default()).await.unwrap();
+    let told: Vec<_> =
+        all.iter().filter(|event| event.regarding.as_ref().unwrap().name.as_deref() == Some("warns")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((told[0].type_.as_deref(), told[0].reason.as_deref()), (Some("Warning"), Some("DataStoreWarning")));
+    assert_eq!(told[0].note, warns(&found));
+}
+
+/// Waits until the operator's metrics are as wanted.
+async fn metrics(stage: &Stage, wanted: impl Fn(&str) -> bool) {
+    let deadline = tokio::time::Instant::now() + SOON;
+    loop {
+        let text = scrape(stage.operator.metrics_port()).await.unwrap();
+        if wanted(&text) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{text}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_data_store_holds_is_in_the_metrics_for_as_long_as_it_is_there() {
+    let stage = Stage::shared().await;
+    let subject = stage.created("measured", "measured", |_| {}).await;
+    create_data_store(&subject, "measured", stage.etcd.data_store_spec().unwrap()).await;
+    heals(&subject).await;
+    metrics(stage, |text| {
+        let value = |name: &str| {
+            let row = format!("kamaji_datastore_{name}{{datastore_name=\"measured\"}} ");
+            text.lines().find_map(|line| line.strip_prefix(&row)?.parse::<u64>().ok())
+        };
+        let (size, in_use, quota) = (value("size_bytes"), value("in_use_bytes"), value("quota_bytes"));
+        value("tenants") == Some(1) && in_use > Some(0) && size >= in_use && quota > size
+    })
+    .await;
+    let tenants: Api<TenantControlPlane> = subject.api();
+    tenants.delete("measured", &DeleteParams::default()).await.unwrap();
+    data_stores(&subject).delete("measured", &DeleteParams::default()).await.unwrap();
+    kamaji_testkit::wait::wait_for_deletion(&data_stores(&subject), "measured", None, SOON).await.unwrap();
+    metrics(stage, |text| !text.contains("datastore_name=\"measured\"")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_reach_beyond_the_tenant_are_refused_by_the_api_server() {
+    let stage = Stage::shared().await;
+    let client = stage.cluster.api_server().client().unwrap();
+    let namespace = stage.cluster.api_server().namespace().await.unwrap();
+    let api: Api<TenantControlPlane> = Api::namespaced(client.clone(), &namespace);
+    let with = |name: &str, field: &str, value: &str| {
+        support::tenant(&namespace, name, "nowhere", |spec| spec[field] = json!(value))
+    };
+    let long = "x".repeat(201);
+    let refused = [
+        ("a/b", "must not contain '/'"),
+        ("/", "must not contain '/'"),
+        ("a\u{0}b", "control character"),
+        ("a\nb", "control character"),
+        ("a\u{85}", "control character"),
+        ("root", "must not be root"),
+        (".", "must not be root"),
+        ("..", "must not be root"),
+        (long.as_str(), "200 bytes"),
+        // Fewer characters than bytes.
+        (&"ä".repeat(101), "200 bytes"),
+    ];
+    for field in ["dataStoreSchema", "dataStoreUsername"] {
+        for (value, words) in refused {
+            let error = api.create(&PostParams::default(), &with("refused", field, value)).await.unwrap_err();
+            let kube::Error::Api(answer) = error else { panic!("{error}") };
+            assert_eq!(answer.code, 422, "{value:?}: {answer}");
+            assert!(answer.message.contains(&format!("spec.{field}")), "{value:?}: {answer}");
+            assert!(answer.message.contains(words) && answer.message.contains("; choose a"), "{value:?}: {answer}");
+        }
+        for (index, value) in ["", "ns_name", "roots", "a.b", "..a", "ä ö", &long[1..]].into_iter().enumerate() {
+            create(&client, &with(&format!("taken-{}-{index}", field.to_lowercase()), field, value)).await;
+        }
     }
 }
 

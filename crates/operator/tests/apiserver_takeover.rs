@@ -51,7 +51,7 @@ fn planner(folder: &Path, name: &str) -> (Arc<TenantControlPlane>, Planner) {
     let store: DataStore = serde_json::from_value(store).unwrap();
     let observed = Observed {
         data_store: Some(&store),
-        default_data_store: Some("default"),
+        chosen: Some("default"),
         deployment: Some(&deployment),
         ..Observed::default()
     };

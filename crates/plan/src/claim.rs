@@ -28,20 +28,23 @@ pub fn check<T: AsRef<TenantControlPlane>>(
     others: &Others<'_, T>,
 ) -> Result<(), Rejection> {
     let (tenant, store) = (&resolved.tenant, &resolved.store);
-    if let Some(present) = present_store(tenant, live).filter(|present| *present != store.name) {
+    let named = tenant.spec.data_store.as_deref().filter(|named| !named.is_empty()).unwrap_or(&store.name);
+    if let Some(present) = present_store(tenant, live).filter(|present| present != named) {
         let message = format!(
-            "the tenant's data is on the DataStore \"{present}\", and moving it to \"{}\" is not supported by this \
+            "the tenant's data is on the DataStore \"{present}\", and moving it to \"{named}\" is not supported by this \
              release; set it back",
-            store.name
         );
         return Err(Rejection::new("Unsupported", "spec.dataStore", message));
     }
-    if let Some(field) = taken(tenant, &store.name, &store.identity, others.tenants) {
-        let message = format!(
-            "the name belongs to another TenantControlPlane on the DataStore \"{}\"; choose a name that nobody else has",
-            store.name
-        );
-        return Err(Rejection::new("NameTaken", field, message));
+    let stores = [&store.name].into_iter().chain(store.overrides.iter().map(|other| &other.store));
+    for name in stores {
+        if let Some(field) = taken(tenant, name, &store.identity, others.tenants) {
+            let message = format!(
+                "the name belongs to another TenantControlPlane on the DataStore \"{name}\"; choose a name that nobody \
+                 else has"
+            );
+            return Err(Rejection::new("NameTaken", field, message));
+        }
     }
     if let Some((field, former)) = reserved(tenant, &store.identity, others.reserved) {
         let message = format!(
@@ -55,7 +58,7 @@ pub fn check<T: AsRef<TenantControlPlane>>(
 }
 
 /// The DataStore that the tenant's pods use: the status says it, and the pods' label when the status was lost.
-fn present_store(tenant: &TenantControlPlane, live: Option<&Deployment>) -> Option<String> {
+pub fn present_store(tenant: &TenantControlPlane, live: Option<&Deployment>) -> Option<String> {
     let reported = tenant.status.as_ref().and_then(|status| status.storage.data_store_name.clone());
     reported.filter(|name| !name.is_empty()).or_else(|| {
         let labels = live?.spec.as_ref()?.template.metadata.as_ref()?.labels.as_ref()?;
@@ -66,9 +69,25 @@ fn present_store(tenant: &TenantControlPlane, live: Option<&Deployment>) -> Opti
 /// The DataStore that a tenant holds: it may have keys there. One that is still on its way counts from its finalizer on.
 pub fn used_store(tenant: &TenantControlPlane) -> Option<String> {
     let reported = tenant.status.as_ref().and_then(|status| status.storage.data_store_name.clone());
-    let held =
-        tenant.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == contract::finalizers::DATASTORE);
-    reported.or_else(|| tenant.spec.data_store.clone().filter(|_| held))
+    reported.or_else(|| tenant.spec.data_store.clone().filter(|_| is_held(tenant)))
+}
+
+/// Whether a tenant may have something on a DataStore: it has the finalizer that a deletion waits for.
+pub fn is_held(tenant: &TenantControlPlane) -> bool {
+    let is_ours = |finalizer: &String| finalizer == contract::finalizers::DATASTORE;
+    tenant.metadata.finalizers.iter().flatten().any(is_ours)
+}
+
+/// Whether a tenant may have names on a DataStore that nothing tells of yet: it did not name one itself.
+fn is_undecided(tenant: &TenantControlPlane) -> bool {
+    used_store(tenant).is_none() && is_held(tenant)
+}
+
+/// Whether a tenant holds a DataStore, or keeps some of its resources there.
+fn uses(tenant: &TenantControlPlane, store: &str) -> bool {
+    let Some(used) = used_store(tenant) else { return false };
+    let mut overrides = tenant.spec.data_store_overrides.iter().flatten();
+    used == store || overrides.any(|entry| entry.data_store.as_deref() == Some(store))
 }
 
 /// `namespace/name` of the tenants on a DataStore, sorted.
@@ -76,7 +95,7 @@ pub fn used_by<T: AsRef<TenantControlPlane>>(store: &str, tenants: &[T]) -> Vec<
     let mut users: Vec<String> = tenants
         .iter()
         .map(AsRef::as_ref)
-        .filter(|tenant| used_store(tenant).as_deref() == Some(store))
+        .filter(|tenant| uses(tenant, store))
         .map(|tenant| {
             let metadata = &tenant.metadata;
             format!("{}/{}", metadata.namespace.as_deref().unwrap_or(""), metadata.name.as_deref().unwrap_or(""))
@@ -86,22 +105,26 @@ pub fn used_by<T: AsRef<TenantControlPlane>>(store: &str, tenants: &[T]) -> Vec<
     users
 }
 
-/// The field with a name that is another tenant's. Of two that ask for one name, the older has it.
+/// The field with a name that is another tenant's. Who has it keeps it; of two that ask for one, the older gets it. The
+/// UID of a tenant is its name whether it asks for it or not.
 pub fn taken<T: AsRef<TenantControlPlane>>(
     tenant: &TenantControlPlane,
     store: &str,
     identity: &StoreIdentity,
     others: &[T],
 ) -> Option<&'static str> {
-    let seniority = |tenant: &TenantControlPlane| {
-        (tenant.metadata.creation_timestamp.as_ref().map(|time| time.0), tenant.metadata.uid.clone())
+    let rank = |tenant: &TenantControlPlane| {
+        let has = tenant.status.as_ref().is_some_and(|status| status.storage.setup.schema.is_some());
+        (!has, tenant.metadata.creation_timestamp.as_ref().map(|time| time.0), tenant.metadata.uid.clone())
     };
-    let elders = others.iter().map(AsRef::as_ref).filter(|other| {
-        other.metadata.uid != tenant.metadata.uid
-            && used_store(other).as_deref() == Some(store)
-            && seniority(other) < seniority(tenant)
-    });
-    elders.filter_map(names).find_map(|theirs| same(tenant, identity, &theirs))
+    let others = || others.iter().map(AsRef::as_ref).filter(|other| other.metadata.uid != tenant.metadata.uid);
+    let near = |other: &&TenantControlPlane| uses(other, store) || is_undecided(other);
+    let before = others().filter(near).filter(|other| rank(other) < rank(tenant));
+    before.filter_map(names).find_map(|theirs| same(tenant, identity, &theirs)).or_else(|| {
+        let uids = others().filter_map(|other| other.metadata.uid.as_deref());
+        uids.flat_map(|uid| [uid.to_owned(), uid.replace('-', "")])
+            .find_map(|uid| same(tenant, identity, &StoreIdentity { schema: uid.clone(), user: uid }))
+    })
 }
 
 /// The field with a name that a tenant left on the datastore, and that tenant.
@@ -121,7 +144,7 @@ pub fn holder<T: AsRef<TenantControlPlane>>(store: &str, left: &Reservation, ten
     let tenants = tenants.iter().map(AsRef::as_ref).filter(|tenant| tenant.metadata.uid.as_ref() != Some(&left.uid));
     let mut holders = tenants.filter(|tenant| {
         let has = |theirs: StoreIdentity| theirs.schema == left.identity.schema || theirs.user == left.identity.user;
-        used_store(tenant).as_deref() == Some(store) && names(tenant).is_some_and(has)
+        uses(tenant, store) && names(tenant).is_some_and(has)
     });
     let metadata = &holders.next()?.metadata;
     Some(format!("{}/{}", metadata.namespace.as_deref().unwrap_or(""), metadata.name.as_deref().unwrap_or("")))
@@ -129,7 +152,8 @@ pub fn holder<T: AsRef<TenantControlPlane>>(store: &str, left: &Reservation, ten
 
 /// The field in which a tenant asks for a name of theirs. Its UID is nobody else's.
 fn same(tenant: &TenantControlPlane, identity: &StoreIdentity, theirs: &StoreIdentity) -> Option<&'static str> {
-    let own = |name: &str| tenant.metadata.uid.as_deref() == Some(name);
+    let uid = tenant.metadata.uid.as_deref().unwrap_or_default();
+    let own = |name: &str| name == uid || name == uid.replace('-', "");
     if theirs.schema == identity.schema && !own(&identity.schema) {
         Some("spec.dataStoreSchema")
     } else if theirs.user == identity.user && !own(&identity.user) {
@@ -193,6 +217,43 @@ mod tests {
         assert_eq!(asked(&all[1]), Some("spec.dataStoreSchema"));
         assert_eq!(taken(&all[1], "elsewhere", &names(&all[1]).unwrap(), &all), None);
         assert_eq!(taken(&all[1], "default", &identity("mine", "user-old"), &all), Some("spec.dataStoreUsername"));
+    }
+
+    #[test]
+    fn a_name_that_a_tenant_has_is_not_given_to_an_older_one_that_asks_later() {
+        let mut young = TenantControlPlane::clone(&tenant("young", "s", 2));
+        young.status.get_or_insert_default().storage.setup.schema = Some("s".to_owned());
+        let all = [tenant("old", "s", 1), Arc::new(young)];
+        let asked = |tenant: &TenantControlPlane| taken(tenant, "default", &names(tenant).unwrap(), &all);
+        assert_eq!(asked(&all[0]), Some("spec.dataStoreSchema"));
+        assert_eq!(asked(&all[1]), None);
+    }
+
+    #[test]
+    fn a_tenant_whose_datastore_is_not_told_yet_has_its_names_on_all() {
+        let mut old = TenantControlPlane::clone(&tenant("old", "s", 1));
+        old.spec.data_store = None;
+        let all = [Arc::new(old), tenant("young", "s", 2)];
+        assert_eq!(taken(&all[1], "default", &identity("s", "mine"), &all), Some("spec.dataStoreSchema"));
+    }
+
+    #[test]
+    fn nobody_gets_the_uid_of_another_tenant() {
+        let all = [tenant("old", "uid-young", 1), tenant("young", "t", 2)];
+        let asked = |identity: &StoreIdentity| taken(&all[0], "default", identity, &all);
+        assert_eq!(asked(&identity("uid-young", "mine")), Some("spec.dataStoreSchema"));
+        assert_eq!(asked(&identity("mine", "uidyoung")), Some("spec.dataStoreUsername"), "as MySQL has it");
+        assert_eq!(asked(&identity("uid-old", "uidold")), None);
+    }
+
+    #[test]
+    fn a_tenant_that_keeps_resources_on_a_second_datastore_is_its_user_too() {
+        let mut both = TenantControlPlane::clone(&tenant("both", "s", 1));
+        let entry = serde_json::json!([{"resource": "/events", "dataStore": "second"}]);
+        both.spec.data_store_overrides = Some(serde_json::from_value(entry).unwrap());
+        let all = [Arc::new(both), tenant("other", "t", 2)];
+        assert_eq!(used_by("second", &all), ["ns/both"]);
+        assert_eq!(taken(&all[1], "second", &identity("s", "mine"), &all), Some("spec.dataStoreSchema"));
     }
 
     #[test]

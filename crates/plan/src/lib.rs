@@ -13,6 +13,8 @@ pub mod exposed;
 pub mod internal_ca;
 pub mod issuance;
 pub mod issued;
+pub mod override_record;
+pub mod placement;
 pub mod rejection;
 pub mod reservation;
 pub mod resolve;

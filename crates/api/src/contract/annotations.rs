@@ -32,11 +32,20 @@ pub const FORCE_DELETION_VALUE: &str = "data-stays";
 /// On a DataStore, followed by the UID of a tenant that was deleted by force: names that nobody else gets until what is
 /// kept under them is erased.
 pub const RESERVED_PREFIX: &str = "reserved.kamaji.clastix.io/";
+/// On a DataStore, followed by the UID of a tenant: a place that the tenant has there. The value is its
+/// `namespace/name`.
+pub const PLACED_PREFIX: &str = "placed.kamaji.clastix.io/";
+/// On a DataStore, followed by the UID of a tenant that keeps some of its resources there, beside its own DataStore.
+pub const OVERRIDES_PREFIX: &str = "overrides.kamaji.clastix.io/";
+/// On a DataStore: how many tenants it takes. Without it there is no limit; what is no whole number counts as 0.
+pub const TENANT_LIMIT: &str = "kamaji.clastix.io/tenant-limit";
 /// Twin of `spec.kubernetes.encryptionAlgorithm`: typed Go clients drop a field that they do not know when they
 /// update, and keep annotations.
 pub const ENCRYPTION_ALGORITHM: &str = "kamaji.clastix.io/encryptionAlgorithm";
 /// Twin of `spec.internalCACertificatesConfigMap`.
 pub const INTERNAL_CA_CONFIG_MAP: &str = "kamaji.clastix.io/internalCACertificatesConfigMap";
+/// Twin of `spec.dataStoreSelector`: the selector as JSON.
+pub const DATA_STORE_SELECTOR: &str = "kamaji.clastix.io/dataStoreSelector";
 
 /// Twin of `spec.addons.kubeProxy.configurationJSONPatches`: the list as JSON.
 pub const KUBE_PROXY_PATCHES: &str = "kube-proxy.kamaji.clastix.io/configurationJSONPatches";
@@ -48,4 +57,5 @@ pub const TWINS: &[(&str, &str)] = &[
     (ENCRYPTION_ALGORITHM, "spec.kubernetes.encryptionAlgorithm"),
     (KUBE_PROXY_PATCHES, "spec.addons.kubeProxy.configurationJSONPatches"),
     (INTERNAL_CA_CONFIG_MAP, "spec.internalCACertificatesConfigMap"),
+    (DATA_STORE_SELECTOR, "spec.dataStoreSelector"),
 ];

@@ -1,5 +1,6 @@
 //! The root of a TenantControlPlane.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,10 @@ pub struct TenantControlPlaneSpec {
     /// Name of the DataStore; the operator's default when absent. A change migrates the tenant's data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_store: Option<String>,
+    /// Labels of the DataStores that the tenant may be placed on. The operator takes the ready one with most room, once,
+    /// and keeps to it when labels change. A named `dataStore` wins over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_store_selector: Option<LabelSelector>,
     /// Name of the tenant's database or key prefix; the tenant's UID when absent. It cannot change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_store_schema: Option<String>,

@@ -3,7 +3,11 @@
 //! A typed Go client (the Cluster API provider) drops a field that it does not know when it updates the object, and
 //! keeps annotations: the twin is what is left then.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use kube_core::ResourceExt;
+use serde::Deserialize;
 use thiserror::Error;
 
 use super::{EncryptionAlgorithm, JsonPatch, TenantControlPlane};
@@ -21,6 +25,15 @@ pub enum UnreadableTwin {
         #[source]
         source: serde_json::Error,
     },
+    /// The text is no JSON label selector.
+    #[error("the annotation {annotation} holds no label selector in JSON ({source}); correct it or remove it")]
+    Selector {
+        /// The annotation.
+        annotation: &'static str,
+        /// What is wrong with the text.
+        #[source]
+        source: serde_json::Error,
+    },
 }
 
 impl UnreadableTwin {
@@ -28,6 +41,36 @@ impl UnreadableTwin {
     pub fn category(&self) -> &'static str {
         match self {
             Self::Patches { .. } => "patches",
+            Self::Selector { .. } => "selector",
+        }
+    }
+}
+
+/// A label selector as the annotation has it. An API server tells of a misspelt field and nobody would of one in here,
+/// and a selector whose only field is misspelt selects everything.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenSelector {
+    match_labels: Option<BTreeMap<String, String>>,
+    match_expressions: Option<Vec<WrittenRequirement>>,
+}
+
+/// One of its expressions.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRequirement {
+    key: String,
+    operator: String,
+    values: Option<Vec<String>>,
+}
+
+impl From<WrittenSelector> for LabelSelector {
+    fn from(written: WrittenSelector) -> Self {
+        let requirement =
+            |WrittenRequirement { key, operator, values }| LabelSelectorRequirement { key, operator, values };
+        Self {
+            match_labels: written.match_labels,
+            match_expressions: written.match_expressions.map(|list| list.into_iter().map(requirement).collect()),
         }
     }
 }
@@ -46,6 +89,22 @@ impl TenantControlPlane {
         let twin = || self.annotations().get(annotations::INTERNAL_CA_CONFIG_MAP);
         let field = self.spec.internal_ca_certificates_config_map.as_ref();
         field.or_else(twin).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// Which DataStores the owner leaves the choice of: `spec.dataStoreSelector`, else its annotation twin, else none. An
+    /// empty text counts as none, an empty selector as all.
+    ///
+    /// # Errors
+    /// When the annotation is what counts and holds no label selector.
+    pub fn data_store_selector(&self) -> Result<Option<LabelSelector>, UnreadableTwin> {
+        const TWIN: &str = annotations::DATA_STORE_SELECTOR;
+        if let Some(selector) = &self.spec.data_store_selector {
+            return Ok(Some(selector.clone()));
+        }
+        let Some(text) = self.annotations().get(TWIN).filter(|text| !text.is_empty()) else { return Ok(None) };
+        serde_json::from_str::<WrittenSelector>(text)
+            .map(|written| Some(written.into()))
+            .map_err(|source| UnreadableTwin::Selector { annotation: TWIN, source })
     }
 
     /// The patches of kube-proxy's configuration: `spec.addons.kubeProxy.configurationJSONPatches`, else its annotation
@@ -113,6 +172,39 @@ mod tests {
         assert_eq!(named(None, Some("b")).as_deref(), Some("b"));
         assert_eq!(named(Some("a"), Some("b")).as_deref(), Some("a"));
         assert_eq!((named(Some(""), Some("b")), named(None, Some("")), named(None, None)), (None, None, None));
+    }
+
+    fn with_selector(field: Option<&str>, twin: Option<&str>) -> TenantControlPlane {
+        let mut tenant = TenantControlPlane::default();
+        tenant.spec.data_store_selector = field.map(|text| serde_json::from_str(text).unwrap());
+        if let Some(twin) = twin {
+            tenant.annotations_mut().insert(annotations::DATA_STORE_SELECTOR.to_owned(), twin.to_owned());
+        }
+        tenant
+    }
+
+    #[test]
+    fn a_selector_that_a_client_dropped_comes_from_the_annotation() {
+        const GOLD: &str = r#"{"matchLabels":{"tier":"gold"}}"#;
+        const NOT_OLD: &str = r#"{"matchExpressions":[{"key":"old","operator":"DoesNotExist"},{"key":"a","operator":"In","values":["b"]}]}"#;
+        let chosen = |field, twin| {
+            let selector = with_selector(field, twin).data_store_selector().unwrap();
+            selector.map(|selector| serde_json::to_string(&selector).unwrap())
+        };
+        assert_eq!(chosen(None, Some(NOT_OLD)).as_deref(), Some(NOT_OLD));
+        assert_eq!(chosen(Some(GOLD), Some(NOT_OLD)).as_deref(), Some(GOLD));
+        assert_eq!(chosen(Some("{}"), Some(GOLD)).as_deref(), Some("{}"), "an empty selector is the owner's choice");
+        assert_eq!((chosen(None, Some("")), chosen(None, None)), (None, None));
+    }
+
+    #[test]
+    fn an_annotation_that_is_no_selector_is_named_and_selects_nothing() {
+        for text in ["tier=gold", "null", "[]", r#"{"matchlabels":{"tier":"gold"}}"#, r#"{"matchLabels":{"tier":1}}"#] {
+            let error = with_selector(None, Some(text)).data_store_selector().unwrap_err();
+            assert!(error.to_string().contains(annotations::DATA_STORE_SELECTOR), "{error}");
+            assert_eq!(error.category(), "selector");
+        }
+        assert!(with_selector(Some("{}"), Some("tier=gold")).data_store_selector().is_ok(), "the field is what counts");
     }
 
     fn with_patches(field: Option<&str>, twin: Option<&str>) -> TenantControlPlane {

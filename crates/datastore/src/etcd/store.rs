@@ -172,12 +172,8 @@ impl Store for EtcdStore {
         }
         let (statuses, silent) = self.statuses().await;
         warnings.extend(silent);
-        let mut versions: Vec<&str> = statuses.iter().map(|(_, status)| status.version()).collect();
-        versions.sort_by_key(|version| version::order(version));
-        let lowest = versions.first().copied().unwrap_or_default();
-        if !statuses.is_empty() {
-            warnings.extend(version::warning(lowest));
-        }
+        let (lowest, outdated) = version::lowest(statuses.iter().map(|(_, status)| status.version()));
+        warnings.extend(outdated);
         for (endpoint, status) in &statuses {
             warnings.extend(quota_warning(endpoint, status));
             if status.is_learner() {

@@ -22,7 +22,7 @@ fn parse(version: &str) -> Option<((u64, u64, u64), bool)> {
 }
 
 /// What to say of a server of this version, if it does not keep its tenants apart; `None` when it does.
-pub(crate) fn warning(version: &str) -> Option<String> {
+fn warning(version: &str) -> Option<String> {
     let advice = "with a tenant's certificate, another tenant's data can be read (CVE-2026-73499 and others): \
                   upgrade it to 3.5.33, 3.6.14, 3.7.1 or later";
     let Some((numbers, pre_release)) = parse(version) else {
@@ -35,8 +35,16 @@ pub(crate) fn warning(version: &str) -> Option<String> {
     (!fixed).then(|| format!("etcd {version} is older than the releases that keep tenants apart: {advice}"))
 }
 
+/// The lowest of the members' versions, and what to say of it: one old member is enough to get at the data.
+pub(crate) fn lowest<'a>(versions: impl IntoIterator<Item = &'a str>) -> (&'a str, Option<String>) {
+    match versions.into_iter().min_by_key(|version| order(version)) {
+        Some(lowest) => (lowest, warning(lowest)),
+        None => ("", None),
+    }
+}
+
 /// Orders versions; what cannot be read comes first.
-pub(crate) fn order(version: &str) -> impl Ord + use<> {
+fn order(version: &str) -> impl Ord + use<> {
     parse(version).map(|(numbers, pre_release)| (numbers, !pre_release))
 }
 
@@ -78,6 +86,15 @@ mod tests {
         for version in ["", "3.7", "3.7.x", "3.7.1.2", "latest"] {
             assert!(warning(version).unwrap().contains("cannot be compared"), "{version}");
         }
+    }
+
+    #[test]
+    fn one_old_member_among_fixed_ones_is_warned_about() {
+        let (version, warning) = lowest(["3.7.3", "3.6.13", "3.7.1"]);
+        assert_eq!(version, "3.6.13");
+        assert!(warning.unwrap().starts_with("etcd 3.6.13 is older"));
+        assert_eq!(lowest(["3.7.3", "3.6.14"]), ("3.6.14", None));
+        assert_eq!(lowest([]), ("", None), "nobody answered, which is said elsewhere");
     }
 
     #[test]

@@ -31,16 +31,18 @@ impl NatsStore {
     /// tenant, and changes with the DataStore.
     fn check(&self, tenant: &Tenant) -> Result<Record, Error> {
         let schema = &tenant.schema;
-        if schema.is_empty() || !schema.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
-            return Err(refuse(
-                "schema",
-                schema,
-                "a bucket has letters, digits, '-' and '_' in its name, nothing else",
-            ));
-        }
+        check_bucket(schema)?;
         let owner = record::required(Driver::Nats, self.owner.as_deref(), tenant)?;
         Ok(Record::new(owner, &Tenant { schema: schema.clone(), user: String::new(), password: None }))
     }
+}
+
+/// Refuses what is no name of a bucket.
+fn check_bucket(schema: &str) -> Result<(), Error> {
+    if schema.is_empty() || !schema.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
+        return Err(refuse("schema", schema, "a bucket has letters, digits, '-' and '_' in its name, nothing else"));
+    }
+    Ok(())
 }
 
 /// What is there, once it is known not to be somebody else's.
@@ -130,7 +132,7 @@ impl Store for NatsStore {
         let account = lease.account(OPERATION).await?;
         let mut by_schema = BTreeMap::new();
         for tenant in tenants {
-            self.check(tenant)?;
+            check_bucket(&tenant.schema)?;
             let bucket = lease.stream(OPERATION, &stream(&tenant.schema)).await?.unwrap_or_default();
             let size = TenantSize { keys: number(&bucket, "/state/messages"), bytes: number(&bucket, "/state/bytes") };
             by_schema.insert(tenant.schema.clone(), size);

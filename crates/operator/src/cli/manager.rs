@@ -43,7 +43,7 @@ pub struct ManagerArgs {
     #[arg(long, default_value = "/tmp/kamaji", value_name = "DIRECTORY")]
     pub tmp_directory: String,
     /// Image of the kine container of tenants that use SQL or NATS.
-    #[arg(long, default_value = "rancher/kine:v0.11.10-amd64", value_name = "IMAGE")]
+    #[arg(long, default_value = kamaji_plan::component::kine::DEFAULT_IMAGE, value_name = "IMAGE")]
     pub kine_image: String,
     /// DataStore of TenantControlPlanes that name none.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
@@ -271,7 +271,7 @@ mod tests {
         assert_eq!((&o.metrics_address, &o.health_address), (&at(8080), &at(8081)));
         assert!(o.leader_elect);
         assert_eq!(o.tmp_directory, PathBuf::from("/tmp/kamaji"));
-        assert_eq!(o.kine_image, "rancher/kine:v0.11.10-amd64");
+        assert_eq!(o.kine_image, "rancher/kine:v0.16.4");
         assert_eq!(o.default_data_store, None);
         assert_eq!(o.migrate_image, format!("docker.io/clastix/kamaji:v{}", env!("CARGO_PKG_VERSION")));
         assert_eq!(o.max_concurrent_reconciles, None);

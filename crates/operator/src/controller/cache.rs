@@ -34,6 +34,15 @@ impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Cache<K> {
         self.recent.newest(&self.store, &key)
     }
 
+    /// All of them, each in its newest known state.
+    pub fn all(&self) -> Vec<Arc<K>> {
+        let stored = self.store.state();
+        stored
+            .into_iter()
+            .map(|object| self.recent.newest(&self.store, &ObjectRef::from_obj(object.as_ref())).unwrap_or(object))
+            .collect()
+    }
+
     /// Remembers what an apply left behind; gives the object as it is now.
     pub fn applied(&self, applied: Applied<K>) -> K {
         if applied.outcome != Outcome::Unchanged {

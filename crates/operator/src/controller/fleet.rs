@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,12 +13,18 @@ use kamaji_api::{conditions, contract};
 use kamaji_pki::{Certificate, kubeconfig};
 use kube::ResourceExt;
 
-use super::stores::Stores;
-use crate::telemetry::metrics::{Certificates, DataStoreSample, ExposureStrategy, FleetSnapshot, TenantSample};
+use super::{
+    data_store::sizes::{Sampled, place},
+    stores::Stores,
+};
+use crate::telemetry::metrics::{
+    Certificates, DataStoreSample, ExposureStrategy, FleetSnapshot, TenantBytesSample, TenantSample,
+};
 
 /// The stores, and the end of each certificate that was read once.
 pub struct Fleet {
     stores: Stores,
+    sizes: Arc<Sampled>,
     renew_before: SignedDuration,
     /// End of validity by the Secret's UID and resource version; `None` when it cannot be read.
     ends: Mutex<HashMap<(String, String), Option<Timestamp>>>,
@@ -31,10 +37,10 @@ impl fmt::Debug for Fleet {
 }
 
 impl Fleet {
-    /// A view on the stores; certificates that end within `deadline` count as expiring.
-    pub fn new(stores: Stores, deadline: Duration) -> Self {
+    /// A view on the stores and on what the datastores hold; certificates that end within `deadline` count as expiring.
+    pub fn new(stores: Stores, sizes: Arc<Sampled>, deadline: Duration) -> Self {
         let renew_before = SignedDuration::try_from(deadline).unwrap_or(SignedDuration::from_hours(24));
-        Self { stores, renew_before, ends: Mutex::default() }
+        Self { stores, sizes, renew_before, ends: Mutex::default() }
     }
 
     /// Counts by owner's UID: certificate Secrets, then kubeconfig Secrets.
@@ -106,12 +112,35 @@ impl FleetSnapshot for Fleet {
             let status = data_store.status.clone().unwrap_or_default();
             let all = status.conditions.unwrap_or_default();
             let condition = conditions::find(&all, super::data_store::VALIDATION);
+            let sizes = self.sizes.get(&data_store).unwrap_or_default();
             visit(&DataStoreSample {
                 name: &data_store.name_any(),
                 driver: data_store.spec.driver.as_str(),
                 condition: condition.map_or("", |condition| condition.status.as_str()),
                 ready: status.ready,
+                tenants: status.used_by.map_or(0, |users| users.len()),
+                size: sizes.bytes,
+                in_use: sizes.bytes_in_use,
+                quota: sizes.quota,
             });
+        }
+    }
+
+    fn tenant_bytes(&self, visit: &mut dyn FnMut(&TenantBytesSample<'_>)) {
+        let data_stores = self.stores.data_stores.store.state();
+        let sizes: HashMap<String, _> =
+            data_stores.iter().filter_map(|store| Some((store.name_any(), self.sizes.get(store)?))).collect();
+        for tenant in self.stores.tenants.store.state() {
+            let Some((data_store, schema)) = place(&tenant) else { continue };
+            let size = sizes.get(&data_store).and_then(|sizes| sizes.tenants.get(&schema));
+            if let Some(bytes) = size.and_then(|size| size.bytes) {
+                visit(&TenantBytesSample {
+                    data_store: &data_store,
+                    namespace: &tenant.namespace().unwrap_or_default(),
+                    name: &tenant.name_any(),
+                    bytes,
+                });
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use self::{
     context::Context,
-    data_store::pool::Pool,
+    data_store::{pool::Pool, sizes::Sampled},
     keyring::Keyring,
     stores::{Stores, Wake},
 };
@@ -40,6 +40,7 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     let wake = Wake { tenants: tenant_wake, data_stores: data_store_wake };
     let keyring = Arc::new(Keyring::default());
     let pool = Arc::new(Pool::default());
+    let sizes = Arc::new(Sampled::default());
     process.metrics.report_writes("management", {
         let applier = context.applier.clone();
         move || applier.writes()
@@ -48,9 +49,8 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     let sessions = Arc::new(Sessions::new(fence, Timing::default(), wake.tenants.clone()));
     process.metrics.report_writes("tenants", sessions.writes());
     let (stores, mut watches) = Stores::watch(&process, &wake, &keyring, &sessions);
-    process
-        .metrics
-        .publish(Arc::new(fleet::Fleet::new(stores.clone(), process.options.certificate_expiration_deadline)));
+    let deadline = process.options.certificate_expiration_deadline;
+    process.metrics.publish(Arc::new(fleet::Fleet::new(stores.clone(), Arc::clone(&sizes), deadline)));
     let tenant_shared = tenant_control_plane::Shared::new(
         context.clone(),
         stores.clone(),
@@ -59,7 +59,7 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
         Arc::clone(&sessions),
         &wake,
     );
-    let data_store_shared = data_store::Shared::new(context.clone(), stores, pool, &wake);
+    let data_store_shared = data_store::Shared::new(context.clone(), stores, pool, sizes, &wake);
     tokio::select! {
         () = process.shutdown.requested() => {}
         () = async { while watches.next().await.is_some() {} } => {}

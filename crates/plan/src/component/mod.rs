@@ -4,6 +4,7 @@
 
 pub mod arguments;
 pub mod container;
+pub mod kine;
 pub mod konnectivity;
 pub mod kube_apiserver;
 pub mod kube_controller_manager;

@@ -16,7 +16,7 @@ use kamaji_api::contract;
 
 use super::{metadata, order, volumes};
 use crate::{
-    component::{konnectivity, kube_apiserver, kube_controller_manager, kube_scheduler, trust},
+    component::{kine, konnectivity, kube_apiserver, kube_controller_manager, kube_scheduler, trust},
     exposed::Exposed,
     issued::Issued,
     resolve::Resolved,
@@ -123,7 +123,14 @@ fn pod(resolved: &Resolved, exposed: &Exposed, stored: &Stored, live: Option<&De
     let r1 = resolved.revision >= TemplateRevision::R1;
     let mut containers = spec.and_then(|spec| spec.additional_containers.clone()).unwrap_or_default();
     let alone = containers.is_empty();
-    containers.extend(components(resolved, exposed, stored, live));
+    let mut init_containers = spec.and_then(|spec| spec.additional_init_containers.clone()).unwrap_or_default();
+    let mut ours: Vec<Container> = components(resolved, exposed, stored, live).collect();
+    adopt(&mut containers, &mut ours);
+    containers.extend(ours);
+    let mut ours: Vec<Container> =
+        kine::Sidecar::of(resolved).iter().filter_map(kine::Sidecar::init_container).collect();
+    adopt(&mut init_containers, &mut ours);
+    init_containers.extend(ours);
     let service_account = spec.and_then(|spec| spec.service_account_name.clone()).filter(|name| !name.is_empty());
     let service_account = service_account.unwrap_or_else(|| "default".to_owned());
     // No component of a tenant talks to the management cluster. Only a user who brings a service account or containers
@@ -131,7 +138,7 @@ fn pod(resolved: &Resolved, exposed: &Exposed, stored: &Stored, live: Option<&De
     let no_token = r1 && alone && service_account == "default";
     PodSpec {
         containers,
-        init_containers: spec.and_then(|spec| spec.additional_init_containers.clone()).filter(|list| !list.is_empty()),
+        init_containers: Some(init_containers).filter(|list| !list.is_empty()),
         volumes: Some(volumes::volumes(resolved)),
         node_selector: spec.and_then(|spec| spec.node_selector.clone()).filter(|map| !map.is_empty()),
         tolerations: spec.and_then(|spec| spec.tolerations.clone()).filter(|list| !list.is_empty()),
@@ -151,6 +158,17 @@ fn pod(resolved: &Resolved, exposed: &Exposed, stored: &Stored, live: Option<&De
     }
 }
 
+/// A user's container that is named like one of ours (kine and its init container) says which image that one has.
+fn adopt(users: &mut Vec<Container>, ours: &mut [Container]) {
+    users.retain(|user| {
+        let Some(own) = ours.iter_mut().find(|own| own.name == user.name) else { return true };
+        if user.image.is_some() {
+            own.image.clone_from(&user.image);
+        }
+        false
+    });
+}
+
 /// The containers of the control plane itself.
 fn components(
     resolved: &Resolved,
@@ -166,6 +184,7 @@ fn components(
         kube_controller_manager::container(resolved),
     ]
     .into_iter()
+    .chain(kine::Sidecar::of(resolved).and_then(|kine| kine.container()))
     .chain(konnectivity::container(resolved))
     .map(move |mut container| {
         if trusts_more {

@@ -3,7 +3,7 @@
 //! Nothing outside an operator reads it, but running tenants have it, so the bytes stay those that they know
 //! (docs/reference/compatibility.md, "kubeadm configuration").
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Serialize;
@@ -217,7 +217,7 @@ struct Etcd<'a> {
 #[derive(Serialize)]
 struct ExternalEtcd<'a> {
     #[serde(rename = "Endpoints")]
-    endpoints: &'a [String],
+    endpoints: Cow<'a, [String]>,
     #[serde(rename = "HTTPEndpoints")]
     http_endpoints: (),
     #[serde(rename = "CAFile")]
@@ -281,6 +281,14 @@ struct Proxy {
     disabled: bool,
 }
 
+/// kubeadm knows etcd only: where kine is in between, it is told what kine would answer on.
+fn etcd_endpoints(resolved: &Resolved) -> Cow<'_, [String]> {
+    match resolved.store.kine {
+        Some(_) => Cow::Owned(vec!["127.0.0.1:2379".to_owned()]),
+        None => Cow::Borrowed(&resolved.store.endpoints),
+    }
+}
+
 fn cluster_configuration<'a>(
     resolved: &'a Resolved,
     exposed: &'a Exposed,
@@ -291,7 +299,7 @@ fn cluster_configuration<'a>(
         etcd: Etcd {
             local: (),
             external: ExternalEtcd {
-                endpoints: &resolved.store.endpoints,
+                endpoints: etcd_endpoints(resolved),
                 http_endpoints: (),
                 ca_file: "",
                 cert_file: "",

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 
 use super::names::{self, TenantSecret};
 use crate::{
-    component::{konnectivity, kube_apiserver, kube_controller_manager, kube_scheduler, trust},
+    component::{kine, konnectivity, kube_apiserver, kube_controller_manager, kube_scheduler, trust},
     resolve::Resolved,
     template::TemplateRevision,
 };
@@ -21,7 +21,7 @@ pub fn volumes(resolved: &Resolved) -> Vec<Volume> {
     let r1 = resolved.revision >= TemplateRevision::R1;
     let mut volumes =
         resolved.deployment().and_then(|deployment| deployment.additional_volumes.clone()).unwrap_or_default();
-    volumes.push(projected(kube_apiserver::PKI_VOLUME, tenant, &api_server_files(r1)));
+    volumes.push(projected(kube_apiserver::PKI_VOLUME, tenant, &api_server_files(resolved)));
     let internal = resolved.internal_ca.as_ref().and_then(|internal| internal.copy(tenant));
     for (volume, _) in trust::DIRECTORIES {
         if let Some(copy) = &internal {
@@ -40,6 +40,7 @@ pub fn volumes(resolved: &Resolved) -> Vec<Volume> {
     if r1 {
         volumes.push(projected(kube_controller_manager::PKI_VOLUME, tenant, CONTROLLER_MANAGER_FILES));
     }
+    volumes.extend(kine::Sidecar::of(resolved).iter().flat_map(kine::Sidecar::volumes));
     if resolved.konnectivity.is_some() {
         volumes.push(Volume {
             name: konnectivity::SOCKET_VOLUME.to_owned(),
@@ -63,14 +64,14 @@ type Files<'a> = (TenantSecret, &'a [(&'a str, &'a str)]);
 const API_SERVER_PAIR: Files<'static> =
     (TenantSecret::ApiServer, &[("apiserver.crt", "apiserver.crt"), ("apiserver.key", "apiserver.key")]);
 
-fn api_server_files(r1: bool) -> Vec<Files<'static>> {
+fn api_server_files(resolved: &Resolved) -> Vec<Files<'static>> {
     let ca: Files<'_> = (TenantSecret::Ca, &[("ca.crt", "ca.crt"), ("ca.key", "ca.key")]);
     let front_proxy_ca: Files<'_> = (
         TenantSecret::FrontProxyCa,
         &[("front-proxy-ca.crt", "front-proxy-ca.crt"), ("front-proxy-ca.key", "front-proxy-ca.key")],
     );
     // kube-apiserver signs nothing with the authorities, so from R1 on it does not get their keys.
-    let (ca, front_proxy_ca): (Files<'_>, Files<'_>) = if r1 {
+    let (ca, front_proxy_ca): (Files<'_>, Files<'_>) = if resolved.revision >= TemplateRevision::R1 {
         (
             (TenantSecret::Ca, &[("ca.crt", "ca.crt")]),
             (TenantSecret::FrontProxyCa, &[("front-proxy-ca.crt", "front-proxy-ca.crt")]),
@@ -78,7 +79,7 @@ fn api_server_files(r1: bool) -> Vec<Files<'static>> {
     } else {
         (ca, front_proxy_ca)
     };
-    vec![
+    let mut files = vec![
         API_SERVER_PAIR,
         ca,
         (
@@ -97,11 +98,15 @@ fn api_server_files(r1: bool) -> Vec<Files<'static>> {
             ],
         ),
         (TenantSecret::ServiceAccount, &[("sa.pub", "sa.pub"), ("sa.key", "sa.key")]),
-        (
+    ];
+    // Where kine is in between, kine has it.
+    if resolved.store.kine.is_none() {
+        files.push((
             TenantSecret::DatastoreCertificate,
             &[("ca.crt", "etcd/ca.crt"), ("server.crt", "etcd/server.crt"), ("server.key", "etcd/server.key")],
-        ),
-    ]
+        ));
+    }
+    files
 }
 
 const CONTROLLER_MANAGER_FILES: &[Files<'static>] = &[

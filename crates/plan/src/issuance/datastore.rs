@@ -1,22 +1,48 @@
-//! The tenant's names and client certificate on its datastore (docs/reference/compatibility.md, "Datastore Secrets").
+//! The tenant's names and client certificate on its datastores (docs/reference/compatibility.md, "Datastore Secrets").
+//!
+//! kube-apiserver has one certificate and one trust bundle for every etcd that it uses. Where those trust different
+//! authorities, the certificate comes with a chain that leads to each (see [`kamaji_pki::chain`]).
+//!
+//! # Rotation of a datastore's authority
+//!
+//! The certificate that belongs to the DataStore's private key signs; the others of its bundle are only trusted. A
+//! tenant's certificate is good while the one that signs now has signed it, not while any of the bundle has: the key is
+//! what says that the servers have moved. No request is refused in this order, each step after the tenants' pods have
+//! followed the one before, and none on the way back:
+//!
+//! 1. The bundle becomes old and new, the key stays. The tenants trust both and still show the old.
+//! 2. The servers trust both, and then show certificates of the new.
+//! 3. The key becomes the new one. The tenants show the new.
+//! 4. The servers and the bundle drop the old, in any order.
+//!
+//! Where the servers trust both from the start, the first and the third step may be one, with the servers' own
+//! certificates after it. They must trust the new authority before the key becomes the new one in any case: new tenants
+//! show it at once. A certificate that stayed because the bundle still has its authority would be replaced only in the
+//! last step, when the servers may refuse it already.
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kamaji_api::contract::keys;
 use kamaji_pki::{
-    Certificate, KeyAlgorithm, Profile, Usage,
-    check::{self, Expected},
+    Authority, Certificate, Error, KeyAlgorithm, KeyPairPem, Profile, Usage, chain,
+    check::{self, Expected, Violation},
 };
 
 use super::{BACKDATE, Data, LEAF_LIFETIME, Moment, algorithm_after, rotation_requested, value};
-use crate::resolve::{Store, StoreIdentity};
+use crate::resolve::StoreIdentity;
 
 /// The datastore's authority, as its DataStore gives it.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreAuthority<'a> {
-    /// Parsed certificate.
+    /// The certificate that signs, parsed.
     pub certificate: &'a Certificate,
-    /// The same in PEM.
+    /// All that is trusted, in PEM: this certificate, and others during a rotation.
     pub pem: &'a [u8],
+}
+
+impl<'a> From<&'a Authority> for StoreAuthority<'a> {
+    fn from(authority: &'a Authority) -> Self {
+        Self { certificate: authority.certificate(), pem: authority.certificate_pem() }
+    }
 }
 
 /// A client certificate to issue, and why.
@@ -28,19 +54,8 @@ pub struct ClientRequest {
     pub profile: Profile,
     /// Algorithm of the new key.
     pub algorithm: KeyAlgorithm,
-}
-
-/// Data of the datastore-config Secret. On etcd the connection string is empty and the password unused.
-pub fn config_data(store: &Store, password: String) -> Data {
-    [
-        (keys::DB_CONNECTION_STRING, String::new()),
-        (keys::DB_PASSWORD, password),
-        (keys::DB_SCHEMA, store.identity.schema.clone()),
-        (keys::DB_USER, store.identity.user.clone()),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes())))
-    .collect()
+    /// What the tenant is to trust beside it, in PEM.
+    pub trust_bundle: Vec<u8>,
 }
 
 /// Schema and user that a datastore-config Secret records; `None` when either is missing.
@@ -53,26 +68,36 @@ pub fn recorded_identity(config: &Secret) -> Option<StoreIdentity> {
 }
 
 /// The client certificate that has to be issued; `None` when the one that exists can stay.
+///
+/// `primary` is the authority of the tenant's datastore, `others` are those of its overrides in the specification's
+/// order. All of them must be known: a certificate for some of them is refused by the rest. [`chain::issue`] makes what
+/// is asked for, with the same authorities in the same order.
+///
+/// # Errors
+/// When the bundle of one of several datastores is not PEM.
 pub fn missing(
     user: &str,
-    authority: &StoreAuthority<'_>,
+    primary: &StoreAuthority<'_>,
+    others: &[StoreAuthority<'_>],
     tenant_algorithm: KeyAlgorithm,
     live: Option<&Secret>,
     moment: &Moment,
-) -> Option<ClientRequest> {
+) -> Result<Option<ClientRequest>, Error> {
+    let bundles: Vec<&[u8]> = others.iter().map(|other| other.pem).collect();
+    let trust_bundle = chain::trust_bundle(primary.pem, &bundles)?;
     let reasons = match live {
         None => vec!["the Secret is missing".to_owned()],
         Some(secret) => {
-            let expected = Expected {
-                common_name: Some(user),
-                authority: Some(authority.certificate),
-                ..Expected::new(Usage::Client)
-            };
-            let (certificate, key) = (value(secret, keys::DATASTORE_CERT), value(secret, keys::DATASTORE_KEY));
-            let violations = check::pair(certificate, key, &expected, moment.now, moment.renew_before);
+            let violations = violations(user, primary.certificate, others, secret, moment);
             let mut reasons: Vec<String> = violations.iter().map(ToString::to_string).collect();
-            if value(secret, keys::CA_CERT) != authority.pem {
-                reasons.push("the datastore has another certificate authority".to_owned());
+            if value(secret, keys::CA_CERT) != trust_bundle {
+                let several = trust_bundle != primary.pem;
+                let sentence = if several {
+                    "the datastores have other certificate authorities"
+                } else {
+                    "the datastore has another certificate authority"
+                };
+                reasons.push(sentence.to_owned());
             }
             if rotation_requested(secret) {
                 reasons.push("a rotation was asked for".to_owned());
@@ -81,11 +106,11 @@ pub fn missing(
         }
     };
     if reasons.is_empty() {
-        return None;
+        return Ok(None);
     }
     let old_key = live.map(|secret| value(secret, keys::DATASTORE_KEY)).unwrap_or_default();
     let now = moment.now;
-    Some(ClientRequest {
+    Ok(Some(ClientRequest {
         reasons,
         profile: Profile {
             // etcd takes the common name for the user; any organization would be a right that nobody needs.
@@ -98,13 +123,36 @@ pub fn missing(
             not_after: now.saturating_add(LEAF_LIFETIME).unwrap_or(now),
         },
         algorithm: algorithm_after(old_key, tenant_algorithm),
-    })
+        trust_bundle,
+    }))
 }
 
-/// Data of the datastore-certificate Secret.
-pub fn certificate_data(authority_pem: &[u8], pair: kamaji_pki::KeyPairPem) -> Data {
-    [(keys::CA_CERT, authority_pem.to_vec()), (keys::DATASTORE_CERT, pair.certificate), (keys::DATASTORE_KEY, pair.key)]
+fn violations(
+    user: &str,
+    primary: &Certificate,
+    others: &[StoreAuthority<'_>],
+    secret: &Secret,
+    moment: &Moment,
+) -> Vec<Violation> {
+    let (certificate, key) = (value(secret, keys::DATASTORE_CERT), value(secret, keys::DATASTORE_KEY));
+    let expected = Expected { common_name: Some(user), ..Expected::new(Usage::Client) };
+    let (now, renew_before) = (moment.now, moment.renew_before);
+    if others.iter().all(|other| other.certificate.is_same_signer(primary)) {
+        let expected = Expected { authority: Some(primary), ..expected };
+        return check::pair(certificate, key, &expected, now, renew_before);
+    }
+    let authorities: Vec<&Certificate> =
+        [primary].into_iter().chain(others.iter().map(|other| other.certificate)).collect();
+    check::chain(certificate, key, &expected, &authorities, now, renew_before)
+}
+
+/// Data of the datastore-certificate Secret, with the certificate that was made for `request`.
+pub fn certificate_data(request: ClientRequest, pair: KeyPairPem) -> Data {
+    [(keys::CA_CERT, request.trust_bundle), (keys::DATASTORE_CERT, pair.certificate), (keys::DATASTORE_KEY, pair.key)]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), ByteString(value)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ pub mod datastore;
 pub mod kubeconfigs;
 pub mod leaves;
 pub mod mint;
+pub mod store_config;
 
 use std::collections::BTreeMap;
 
@@ -164,7 +165,8 @@ pub fn checksum(data: &Data) -> String {
 
 /// What later steps need to know of a Secret that exists.
 pub fn digest(secret: &Secret) -> SecretDigest {
-    let own = secret.data.as_ref().map(checksum).unwrap_or_default();
+    // An API server gives no empty map back.
+    let own = checksum(secret.data.as_ref().unwrap_or(&Data::new()));
     let annotations = secret.metadata.annotations.as_ref();
     let checksum = annotations.and_then(|annotations| annotations.get(annotations::CHECKSUM)).cloned();
     SecretDigest {

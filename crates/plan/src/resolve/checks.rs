@@ -183,8 +183,8 @@ pub fn preferred_address_types(spec: &TenantControlPlaneSpec) -> Result<Vec<Stri
 }
 
 /// Names and paths in the pod that a user's additions must not take. With `internal_ca`, every container has the
-/// directories of certificate authorities.
-pub fn deployment(spec: &TenantControlPlaneSpec, internal_ca: bool) -> Result<(), Rejection> {
+/// directories of certificate authorities; with `kine`, there is its socket.
+pub fn deployment(spec: &TenantControlPlaneSpec, internal_ca: bool, kine: bool) -> Result<(), Rejection> {
     let Some(deployment) = &spec.control_plane.deployment else { return Ok(()) };
     let field = |name: &str| format!("spec.controlPlane.deployment.{name}");
     if let Some(replicas) = deployment.replicas.filter(|&replicas| replicas < 0) {
@@ -222,6 +222,7 @@ pub fn deployment(spec: &TenantControlPlaneSpec, internal_ca: bool) -> Result<()
         component::konnectivity::PKI_VOLUME,
     ]);
     volumes.extend(internal_ca.then_some(component::trust::INTERNAL_VOLUME));
+    volumes.extend(component::kine::VOLUMES.into_iter().filter(|_| kine));
     for (index, volume) in deployment.additional_volumes.iter().flatten().enumerate() {
         if !volumes.insert(&volume.name) {
             return Err(invalid(
@@ -238,7 +239,8 @@ pub fn deployment(spec: &TenantControlPlaneSpec, internal_ca: bool) -> Result<()
     let in_scheduler = trust().filter(|_| internal_ca).chain(["/etc/kubernetes"]);
     let in_all = || internal_ca.then_some(component::trust::INTERNAL_PATH);
     lists::deployment(deployment)?;
-    mount_paths("apiServer", mounts.api_server.as_deref(), in_api_server.chain(in_all()).collect())?;
+    let in_api_server = in_api_server.chain(in_all()).chain(kine.then_some(component::kine::SOCKET_PATH));
+    mount_paths("apiServer", mounts.api_server.as_deref(), in_api_server.collect())?;
     let in_controller_manager = in_controller_manager.chain(in_all()).collect();
     mount_paths("controllerManager", mounts.controller_manager.as_deref(), in_controller_manager)?;
     mount_paths("scheduler", mounts.scheduler.as_deref(), in_scheduler.chain(in_all()).collect())

@@ -6,7 +6,9 @@
 mod checks;
 mod konnectivity;
 mod lists;
+pub mod names;
 pub mod network;
+pub mod overrides;
 mod store;
 
 use std::{net::IpAddr, sync::Arc};
@@ -29,7 +31,7 @@ pub use kamaji_api::contract::DEFAULT_ADMISSION_PLUGINS;
 
 pub use self::{
     konnectivity::Konnectivity,
-    store::{Store, StoreIdentity},
+    store::{Kine, Store, StoreIdentity},
 };
 use crate::{
     component,
@@ -47,12 +49,16 @@ pub const DEFAULT_REPLICAS: i32 = 2;
 /// What resolve looks at besides the tenant itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Observed<'a> {
-    /// The DataStore that the specification, or the operator's default, names; `None` when it does not exist.
+    /// The DataStore that was chosen; `None` when it does not exist.
     pub data_store: Option<&'a DataStore>,
-    /// The operator's default DataStore.
-    pub default_data_store: Option<&'a str>,
+    /// Its name. Without one it is the specification's.
+    pub chosen: Option<&'a str>,
+    /// All DataStores, where the specification has overrides.
+    pub data_stores: &'a [Arc<DataStore>],
     /// The tenant's Deployment as it is now.
     pub deployment: Option<&'a Deployment>,
+    /// The operator's image of kine.
+    pub kine_image: Option<&'a str>,
     /// Schema and user of the existing datastore-config Secret.
     pub recorded_identity: Option<&'a StoreIdentity>,
     /// The ConfigMap with the owner's certificate authorities; `None` when it does not exist.
@@ -183,19 +189,21 @@ pub fn resolve(tenant: &Arc<TenantControlPlane>, observed: &Observed<'_>) -> Res
     let installed = installed_version(tenant, observed.deployment);
     let version = Version::check(&spec.kubernetes.version, installed.as_ref())?;
     let network = checks::network(tenant)?;
-    checks::deployment(spec, tenant.internal_ca_config_map().is_some())?;
     let preferred_address_types = checks::preferred_address_types(spec)?;
     let admission_plugins = admission_plugins(spec.kubernetes.admission_controllers.as_deref())?;
     let encryption_algorithm = encryption_algorithm(tenant, &version)?;
     let changes = installed.as_ref().is_some_and(|installed| installed != &version);
     let running = observed.deployment.filter(|_| !changes);
-    let running = running.and_then(|live| container(live, component::konnectivity::NAME));
-    let konnectivity = konnectivity::resolve(spec, network.port, version.minor, running)?;
-    lists::service_ports(spec, network.port, konnectivity.as_ref())?;
-    let store = store::resolve(tenant, observed)?;
-    let internal_ca = internal_ca::resolve(tenant, observed)?;
     let asked = annotation(tenant, contract::annotations::TEMPLATE_REVISION);
     let revision = TemplateRevision::of(observed.deployment, asked, changes);
+    let kine = observed.deployment.filter(|live| !changes && TemplateRevision::of(Some(live), None, false) == revision);
+    let kine = kine.and_then(|live| container(live, component::kine::NAME));
+    let running = running.and_then(|live| container(live, component::konnectivity::NAME));
+    let konnectivity = konnectivity::resolve(spec, network.port, version.minor, running)?;
+    let store = store::resolve(tenant, observed, kine)?;
+    checks::deployment(spec, tenant.internal_ca_config_map().is_some(), store.kine.is_some())?;
+    lists::service_ports(spec, network.port, konnectivity.as_ref())?;
+    let internal_ca = internal_ca::resolve(tenant, observed)?;
     let service_account_issuer = recorded_issuer(observed.deployment)
         .unwrap_or_else(|| format!("https://kubernetes.default.svc.{}", network.cluster_domain));
     Ok(Resolved {

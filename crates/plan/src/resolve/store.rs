@@ -2,17 +2,24 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Container;
 use kamaji_api::{DataStore, Driver, TenantControlPlane};
 
-use super::Observed;
-use crate::rejection::Rejection;
+use super::{
+    Observed, names,
+    overrides::{self, Override},
+};
+use crate::{
+    component::kine::{DEFAULT_IMAGE, Tls},
+    rejection::Rejection,
+};
 
 /// Schema and user of a tenant on its datastore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreIdentity {
-    /// First part of the tenant's keys on etcd.
+    /// Database or bucket; on etcd the first part of the tenant's keys.
     pub schema: String,
-    /// User that the tenant's certificate names.
+    /// Login of the tenant; on etcd the user that its certificate names, on NATS the DataStore's own.
     pub user: String,
 }
 
@@ -21,34 +28,35 @@ pub struct StoreIdentity {
 pub struct Store {
     /// Name of the DataStore.
     pub name: String,
-    /// Its driver's name, as the status reports it.
-    pub driver: String,
+    /// Its driver, as the status reports it.
+    pub driver: Driver,
     /// Its endpoints, `host:port` each.
     pub endpoints: Vec<String>,
-    /// Whether the store asks for TLS.
-    pub tls: bool,
+    /// What kube-apiserver reaches the store through; `None` on etcd.
+    pub kine: Option<Kine>,
     /// The tenant's names there.
     pub identity: StoreIdentity,
+    /// Resources that are kept on other stores.
+    pub overrides: Vec<Override>,
 }
 
-pub(super) fn resolve(tenant: &Arc<TenantControlPlane>, observed: &Observed<'_>) -> Result<Store, Rejection> {
+/// How kine is run for a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kine {
+    /// Its image.
+    pub image: String,
+    /// What it shows the store; `None` in clear text.
+    pub tls: Option<Tls>,
+}
+
+/// `running` is the kine container in a Deployment whose template is not about to change.
+pub(super) fn resolve(
+    tenant: &Arc<TenantControlPlane>,
+    observed: &Observed<'_>,
+    running: Option<&Container>,
+) -> Result<Store, Rejection> {
     const FIELD: &str = "spec.dataStore";
-    let spec = &tenant.spec;
-    if spec.data_store_overrides.as_ref().is_some_and(|overrides| !overrides.is_empty()) {
-        return Err(Rejection::new(
-            "Unsupported",
-            "spec.dataStoreOverrides",
-            "a second datastore for some resources is not supported by this release; remove the list",
-        ));
-    }
-    let named = spec.data_store.as_deref().filter(|name| !name.is_empty()).or(observed.default_data_store);
-    let Some(named) = named else {
-        return Err(Rejection::new(
-            "DataStoreNotChosen",
-            FIELD,
-            "no DataStore is named and the operator has no default; name one, or start the operator with --datastore",
-        ));
-    };
+    let named = observed.chosen.or(tenant.spec.data_store.as_deref()).unwrap_or_default();
     let Some(store) = observed.data_store else {
         return Err(Rejection::new(
             "DataStoreNotFound",
@@ -56,75 +64,52 @@ pub(super) fn resolve(tenant: &Arc<TenantControlPlane>, observed: &Observed<'_>)
             format!("the DataStore \"{named}\" does not exist; create it or name another"),
         ));
     };
-    supported(store, named)?;
-    let identity = identity(tenant, observed);
-    check_name("spec.dataStoreSchema", &identity.schema)?;
-    check_name("spec.dataStoreUsername", &identity.user)?;
-    Ok(Store {
-        name: named.to_owned(),
-        driver: store.spec.driver.as_str().to_owned(),
-        endpoints: store.spec.endpoints.clone(),
-        tls: store.spec.tls_config.is_some(),
-        identity,
-    })
+    let driver = store.spec.driver.clone();
+    let kine = match &driver {
+        Driver::Etcd => None,
+        Driver::MySql | Driver::PostgreSql | Driver::Nats => Some(kine(store, observed, running)),
+        Driver::Other(other) => {
+            let message = format!("the DataStore \"{named}\" has the driver {other}, which nobody knows; name another");
+            return Err(Rejection::new("Unsupported", FIELD, message));
+        }
+    };
+    let identity = identity(tenant, &driver, observed);
+    names::check(tenant, store, &identity, observed.recorded_identity)?;
+    let is_named = |store: &&Arc<DataStore>, name: &str| store.metadata.name.as_deref() == Some(name);
+    let lookup = |name: &str| observed.data_stores.iter().find(|store| is_named(store, name)).map(AsRef::as_ref);
+    let overrides = overrides::resolve(tenant, store, lookup)?;
+    Ok(Store { name: named.to_owned(), endpoints: store.spec.endpoints.clone(), kine, identity, overrides, driver })
 }
 
-fn supported(store: &DataStore, named: &str) -> Result<(), Rejection> {
-    match &store.spec.driver {
-        Driver::Etcd => Ok(()),
-        driver => Err(Rejection::new(
-            "Unsupported",
-            "spec.dataStore",
-            format!("the DataStore \"{named}\" has the driver {driver}, which this release cannot serve; use an etcd"),
-        )),
-    }
+/// A running tenant keeps its image, because another one rolls its pods.
+fn kine(store: &DataStore, observed: &Observed<'_>, running: Option<&Container>) -> Kine {
+    let image = running.and_then(|running| running.image.as_deref()).or(observed.kine_image).unwrap_or(DEFAULT_IMAGE);
+    let tls = store.spec.tls_config.as_ref().map(|tls| match tls.client_certificate {
+        Some(_) => Tls::ClientCertificate,
+        None => Tls::Authority,
+    });
+    Kine { image: image.to_owned(), tls }
 }
 
 /// The names are facts once data lives under them. The status reports them, the datastore-config Secret repeats them,
 /// and only a tenant without either takes those of its specification or its UID.
-fn identity(tenant: &TenantControlPlane, observed: &Observed<'_>) -> StoreIdentity {
+fn identity(tenant: &TenantControlPlane, driver: &Driver, observed: &Observed<'_>) -> StoreIdentity {
     let setup = tenant.status.as_ref().map(|status| &status.storage.setup);
     let uid = tenant.metadata.uid.clone().unwrap_or_default();
     let pick = |reported: Option<&String>, recorded: Option<&String>, specified: Option<&String>| {
-        [reported, recorded, specified]
-            .into_iter()
-            .flatten()
-            .find(|name| !name.is_empty())
-            .cloned()
-            .unwrap_or_else(|| uid.clone())
+        [reported, recorded, specified].into_iter().flatten().find(|name| !name.is_empty()).cloned()
     };
     let recorded = observed.recorded_identity;
-    StoreIdentity {
-        schema: pick(
-            setup.and_then(|setup| setup.schema.as_ref()),
-            recorded.map(|identity| &identity.schema),
-            tenant.spec.data_store_schema.as_ref(),
-        ),
-        user: pick(
-            setup.and_then(|setup| setup.user.as_ref()),
-            recorded.map(|identity| &identity.user),
-            tenant.spec.data_store_username.as_ref(),
-        ),
-    }
-}
-
-/// On etcd the name is a path element and a role: a slash or the superuser's name would reach into another tenant.
-fn check_name(field: &str, name: &str) -> Result<(), Rejection> {
-    let wrong = |message: &str| Err(Rejection::new("InvalidSpec", field, message));
-    if name.is_empty() {
-        return wrong("the name is empty and the object has no UID yet");
-    }
-    if name == "root" {
-        return wrong("\"root\" is etcd's superuser; choose another name");
-    }
-    if name.len() > 200 {
-        return wrong("the name is longer than 200 bytes; choose a shorter one");
-    }
-    if name.contains('/') || name.chars().any(char::is_control) {
-        return wrong(
-            "a name with a slash or a control character could reach another tenant's keys; use letters, \
-                      digits, dashes and dots",
-        );
-    }
-    Ok(())
+    let schema = pick(
+        setup.and_then(|setup| setup.schema.as_ref()),
+        recorded.map(|identity| &identity.schema),
+        tenant.spec.data_store_schema.as_ref(),
+    );
+    let user = pick(
+        setup.and_then(|setup| setup.user.as_ref()),
+        recorded.map(|identity| &identity.user),
+        tenant.spec.data_store_username.as_ref(),
+    );
+    let default_user = || names::default_user(driver, &uid);
+    StoreIdentity { user: user.unwrap_or_else(default_user), schema: schema.unwrap_or(uid) }
 }

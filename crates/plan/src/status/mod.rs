@@ -58,7 +58,7 @@ pub fn status(
     let mut status = tenant.status.clone().unwrap_or_default();
     let now = Time(now);
     if let Some(resolved) = findings.resolved {
-        status.storage.driver = Some(resolved.store.driver.clone());
+        status.storage.driver = Some(resolved.store.driver.as_str().to_owned());
         if let Some(stored) = findings.stored {
             storage(&mut status, resolved, stored, &now);
         }

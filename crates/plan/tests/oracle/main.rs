@@ -90,8 +90,7 @@ fn ours(version: &str) -> Objects {
         "spec": {"driver": "etcd", "endpoints": ["etcd-0.etcd:2379"]},
     }))
     .unwrap();
-    let observed =
-        Observed { data_store: Some(&data_store), default_data_store: Some("default"), ..Observed::default() };
+    let observed = Observed { data_store: Some(&data_store), chosen: Some("default"), ..Observed::default() };
     let resolved = resolve::resolve(&Arc::new(tenant), &observed).unwrap();
     let exposed = Exposed::new(&resolved, resolved.network.address.unwrap());
     let cluster = tenant_cluster::plan(&resolved, &exposed, KeyAlgorithm::EcdsaP256, AUTHORITY_PEM);

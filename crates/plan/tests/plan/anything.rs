@@ -395,8 +395,10 @@ impl Situation {
 fn outcome(objects: &Objects) -> Result<Vec<u8>, (String, String)> {
     let observed = Observed {
         data_store: Some(&objects.data_store),
-        default_data_store: Some("default"),
+        chosen: Some("default"),
+        data_stores: &[],
         deployment: objects.live.as_ref(),
+        kine_image: None,
         recorded_identity: objects.recorded.as_ref(),
         internal_ca: objects.internal_ca.as_ref(),
         internal_ca_copies: &[],

@@ -47,7 +47,7 @@ fn resolved(
     let data_store = sample::data_store();
     let observed = Observed {
         data_store: Some(&data_store),
-        default_data_store: Some("default"),
+        chosen: Some("default"),
         deployment: live,
         internal_ca: source,
         internal_ca_copies: copies,

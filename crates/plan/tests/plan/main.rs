@@ -13,6 +13,7 @@ mod golden;
 mod internal_ca;
 mod konnectivity;
 mod objects;
+mod overrides;
 #[path = "../planned/mod.rs"]
 mod planned;
 mod rejections;

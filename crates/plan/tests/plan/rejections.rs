@@ -228,11 +228,11 @@ const ONE_FIELD: &[(&str, &str, &str, &str)] = &[
     (
         "dataStoreOverrides",
         r#"[{"resource": "/events", "dataStore": "other"}]"#,
-        "spec.dataStoreOverrides",
-        "remove the list",
+        "spec.dataStoreOverrides[0].dataStore",
+        "create it or name another",
     ),
-    ("dataStoreSchema", r#""a/b""#, "spec.dataStoreSchema", "use letters, digits, dashes and dots"),
-    ("dataStoreSchema", r#""a\nb""#, "spec.dataStoreSchema", "use letters, digits, dashes and dots"),
+    ("dataStoreSchema", r#""a/b""#, "spec.dataStoreSchema", "choose another name"),
+    ("dataStoreSchema", r#""a\nb""#, "spec.dataStoreSchema", "choose another name"),
     ("dataStoreUsername", r#""root""#, "spec.dataStoreUsername", "choose another name"),
     ("networkProfile.port", r#""https""#, "spec.networkProfile.port", "correct it"),
 ];
@@ -315,16 +315,13 @@ fn the_annotation_twin_of_the_algorithm_is_checked_like_the_field() {
 fn says_what_is_wrong_with_the_data_store() {
     let tenant = tenant(&minimal());
     let check = |observed: &Observed<'_>| resolve::resolve(&tenant, observed).unwrap_err();
-    let none = check(&Observed::default());
-    assert_eq!((none.reason, none.field.as_str()), ("DataStoreNotChosen", "spec.dataStore"));
-    assert!(none.message.contains("--datastore"), "{none}");
-    let absent = check(&Observed { default_data_store: Some("gone"), ..Observed::default() });
+    let absent = check(&Observed { chosen: Some("gone"), ..Observed::default() });
     assert_eq!((absent.reason, absent.field.as_str()), ("DataStoreNotFound", "spec.dataStore"));
     assert!(absent.message.contains("\"gone\" does not exist; create it or name another"), "{absent}");
     let mut store = data_store();
-    store.spec.driver = "NATS".into();
-    let nats = check(&Observed { data_store: Some(&store), default_data_store: Some("nats"), ..Observed::default() });
-    assert!(nats.message.contains("has the driver NATS"), "{nats}");
+    store.spec.driver = "Redis".into();
+    let other = check(&Observed { data_store: Some(&store), chosen: Some("other"), ..Observed::default() });
+    assert!(other.message.contains("has the driver Redis, which nobody knows"), "{other}");
 }
 
 #[test]
@@ -334,14 +331,14 @@ fn refuses_a_recorded_name_that_reaches_into_other_tenants() {
         let identity = StoreIdentity { schema: schema.to_owned(), user: user.to_owned() };
         let observed = Observed {
             data_store: Some(&store),
-            default_data_store: Some("default"),
+            chosen: Some("default"),
             recorded_identity: Some(&identity),
             ..Observed::default()
         };
         resolve::resolve(&tenant(&minimal()), &observed).map(|_| ()).map_err(|rejection| rejection.field)
     };
     assert_eq!(check("a", "a"), Ok(()));
-    assert_eq!(check("..", "a"), Ok(()));
+    assert_eq!(check("..", "a"), Err("spec.dataStoreSchema".to_owned()));
     assert_eq!(check("a/b", "a"), Err("spec.dataStoreSchema".to_owned()));
     assert_eq!(check("a", &"u".repeat(201)), Err("spec.dataStoreUsername".to_owned()));
 }

@@ -58,7 +58,7 @@ pub fn resolve(tenant: &Arc<TenantControlPlane>, live: Option<&Deployment>) -> R
     let data_store = data_store();
     let observed = Observed {
         data_store: Some(&data_store),
-        default_data_store: Some("default"),
+        chosen: Some("default"),
         deployment: live,
         recorded_identity: None,
         ..Observed::default()

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Entry, Rule, everywhere, field};
+use super::{super::additions::DATA_STORE_NAME, Entry, Rule, everywhere, field};
 
 /// An API group, or none.
 const GROUP: &str = r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
@@ -24,6 +24,12 @@ const ADDRESS_TYPE: &str = r"^Hostname|IPAddress|NamedAddress|[a-z0-9]([-a-z0-9]
 const AGENT_IMAGE: &str = "registry.k8s.io/kas-network-proxy/proxy-agent";
 /// Image of the konnectivity server when none is given.
 const SERVER_IMAGE: &str = "registry.k8s.io/kas-network-proxy/proxy-server";
+
+/// Rules of a tenant's name on a datastore: it cannot change, and must not reach beyond the tenant.
+const fn data_store_name(changed: &'static str) -> [(&'static str, &'static str); 5] {
+    let [slash, control, reserved, length] = DATA_STORE_NAME;
+    [("self == oldSelf", changed), slash, control, reserved, length]
+}
 
 /// The rules, by type.
 ///
@@ -90,12 +96,12 @@ pub(super) const TABLE: &[Entry] = &[
     field(
         "TenantControlPlaneSpec",
         "dataStoreSchema",
-        &[Rule::Cel(&[("self == oldSelf", "changing the dataStoreSchema is not supported")])],
+        &[Rule::Cel(&data_store_name("changing the dataStoreSchema is not supported"))],
     ),
     field(
         "TenantControlPlaneSpec",
         "dataStoreUsername",
-        &[Rule::Cel(&[("self == oldSelf", "changing the dataStoreUsername is not supported")])],
+        &[Rule::Cel(&data_store_name("changing the dataStoreUsername is not supported"))],
     ),
     everywhere(
         "ControlPlaneSpec",

@@ -63,6 +63,17 @@ impl Error {
             Self::NotText { .. } => "not_text",
         }
     }
+
+    /// Path of the field.
+    pub fn field(&self) -> &str {
+        match self {
+            Self::Absent { field, .. }
+            | Self::NotFound { field, .. }
+            | Self::Read { field, .. }
+            | Self::NotText { field } => field,
+            Self::UnknownDriver { .. } => "spec.driver",
+        }
+    }
 }
 
 /// Everything that a DataStore needs to be opened, as bytes.

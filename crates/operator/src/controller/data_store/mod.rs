@@ -1,8 +1,11 @@
 //! The controller of DataStores: opens them, says whether they can be used, and keeps them while they are in use.
 
 pub mod credentials;
+mod places;
 pub mod pool;
+mod reason;
 mod reserved;
+pub mod sizes;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -10,11 +13,10 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time};
 use kamaji_api::{
-    DataStore, DataStoreStatus,
+    DataStore, DataStoreStatus, Driver,
     conditions::{self, ConditionStatus},
     contract,
 };
-use kamaji_apply::EventType;
 use kamaji_pki::Authority;
 use kamaji_plan::claim;
 use kube::{
@@ -28,7 +30,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::Instrument;
 
-use self::pool::{Opened, Pool};
+use self::{
+    pool::{Opened, Pool},
+    sizes::Sampled,
+};
 use super::{backoff::Backoff, context::Context, named_watch::NamedWatch, stores::Stores};
 
 /// Name of the controller in progress reports and metrics.
@@ -49,21 +54,29 @@ pub struct Shared {
     context: Context,
     stores: Stores,
     pool: Arc<Pool>,
+    sizes: Arc<Sampled>,
     secrets: NamedWatch<Secret, DataStore>,
     backoff: Backoff,
     tenants: UnboundedSender<ObjectRef<kamaji_api::TenantControlPlane>>,
 }
 
 impl Shared {
-    /// Nothing is open yet.
-    pub fn new(context: Context, stores: Stores, pool: Arc<Pool>, wake: &super::stores::Wake) -> Self {
+    /// Nothing is open yet. What the datastores hold is kept in `sizes`.
+    pub fn new(
+        context: Context,
+        stores: Stores,
+        pool: Arc<Pool>,
+        sizes: Arc<Sampled>,
+        wake: &super::stores::Wake,
+    ) -> Self {
         let secrets = NamedWatch::new(context.process.client.clone(), wake.data_stores.clone());
-        Self { context, stores, pool, secrets, backoff: Backoff::default(), tenants: wake.tenants.clone() }
+        Self { context, stores, pool, sizes, secrets, backoff: Backoff::default(), tenants: wake.tenants.clone() }
     }
 
     /// Lets go of a DataStore that is gone.
     fn close(&self, name: &str) {
         self.pool.remove(name);
+        self.sizes.remove(name);
         self.secrets.follow(&ObjectRef::new(name), BTreeSet::new());
     }
 }
@@ -127,13 +140,17 @@ async fn pass(data_store: &Arc<DataStore>, shared: &Shared) -> Result<Action, ka
     }
     hold(data_store, shared).await?;
     shared.secrets.follow(&ObjectRef::new(&name), credentials::references(data_store));
-    let verdict = check(data_store, shared).await;
+    let verdict = check(data_store, shared).await.map(|warnings| places::warned(data_store, warnings));
     let usable = verdict.is_ok();
     write_status(data_store, shared, used_by, &verdict).await?;
     if !usable {
         return Ok(Action::requeue(shared.backoff.next(&name).min(RETRY)));
     }
+    if let Some(opened) = shared.pool.get(&name) {
+        sizes::sample(&shared.sizes, data_store, Arc::clone(&opened.store), &tenants);
+    }
     reserved::free(data_store, shared).await?;
+    places::tidy(data_store, shared).await?;
     shared.backoff.reset(&name);
     Ok(Action::requeue(shared.backoff.spread(PROBE)))
 }
@@ -158,10 +175,10 @@ async fn check(data_store: &DataStore, shared: &Shared) -> Result<String, Fault>
                 shared.pool.put(&name, opened);
                 wake_tenants(&name, shared);
             }
-            Ok(health.warnings.join(" "))
+            Ok(health.warnings.join(". "))
         }
         // The pool keeps what is open: its circuit fails fast, and tenants that need nothing go on.
-        Err(error) => Err(("ConnectionFailed", error.to_string())),
+        Err(error) => Err((reason::of_call(&error, &data_store.spec), error.to_string())),
     }
 }
 
@@ -169,7 +186,7 @@ async fn open(data_store: &DataStore, shared: &Shared) -> Result<Arc<Opened>, Fa
     let name = data_store.name_any();
     let material = credentials::read(&shared.context.process.client, data_store)
         .await
-        .map_err(|error| ("TLSConfigurationValidationFailed", error.to_string()))?;
+        .map_err(|error| (reason::of_material(&error), error.to_string()))?;
     if let Some(opened) = shared.pool.get(&name)
         && opened.connection == material.connection
         && opened.authority_pem == material.authority
@@ -177,11 +194,12 @@ async fn open(data_store: &DataStore, shared: &Shared) -> Result<Arc<Opened>, Fa
     {
         return Ok(opened);
     }
-    let authority = Authority::from_pem(&material.authority, &material.authority_key).map_err(|error| {
-        ("TLSConfigurationValidationFailed", format!("spec.tlsConfig.certificateAuthority: {error}"))
-    })?;
+    let signs = data_store.spec.driver == Driver::Etcd;
+    let authority = signs.then(|| Authority::from_pem(&material.authority, &material.authority_key)).transpose();
+    let authority =
+        authority.map_err(|error| (reason::TLS, format!("spec.tlsConfig.certificateAuthority: {error}")))?;
     let store = kamaji_datastore::open(&material.connection)
-        .map_err(|error| ("TLSConfigurationValidationFailed", error.to_string()))?;
+        .map_err(|error| (reason::of_call(&error, &data_store.spec), error.to_string()))?;
     Ok(Arc::new(Opened {
         connection: material.connection,
         store,
@@ -251,7 +269,7 @@ async fn write_status(
     let now = Time(Timestamp::now());
     let generation = data_store.metadata.generation;
     let (holds, reason, message) = match verdict {
-        Ok(warnings) => (ConditionStatus::True, "DataStoreIsValid", warnings.as_str()),
+        Ok(warnings) => (ConditionStatus::True, reason::VALID, warnings.as_str()),
         Err((reason, sentence)) => (ConditionStatus::False, *reason, sentence.as_str()),
     };
     let mut status = data_store.status.clone().unwrap_or_default();
@@ -264,8 +282,7 @@ async fn write_status(
     let changed = conditions::set(&mut all, new);
     status.conditions = Some(all);
     if changed && (!message.is_empty() || was_ready != status.ready) {
-        let kind = if verdict.is_ok() && message.is_empty() { EventType::Normal } else { EventType::Warning };
-        let note = if message.is_empty() { "The datastore answers.".to_owned() } else { message.to_owned() };
+        let (kind, reason, note) = reason::event(verdict.is_ok(), reason, message);
         shared.context.event(data_store, kind, reason, "Check", note).await;
     }
     save(data_store, shared, status).await

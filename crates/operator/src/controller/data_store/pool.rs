@@ -14,8 +14,8 @@ pub struct Opened {
     pub connection: Connection,
     /// Its driver.
     pub store: Arc<dyn Store>,
-    /// The authority that signs the tenants' client certificates.
-    pub authority: Authority,
+    /// The authority that signs the tenants' client certificates: etcd only.
+    pub authority: Option<Authority>,
     /// Its certificate in PEM.
     pub authority_pem: Vec<u8>,
     /// Its key as the DataStore gives it.

@@ -44,6 +44,7 @@ pub async fn free(data_store: &DataStore, shared: &Shared) -> Result<(), kamaji_
 
 async fn erase(store: &Arc<dyn Store>, left: &Reservation) -> Result<Leftovers, Error> {
     let place = Tenant { schema: left.identity.schema.clone(), user: left.identity.user.clone(), password: None };
+    let store = store.for_owner(&left.uid);
     store.revoke(&place).await?;
     store.erase(&place).await?;
     store.recount(&place).await

@@ -4,13 +4,13 @@
 //! nobody.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::{DataStore, TenantControlPlane, contract};
-use kamaji_plan::{claim::used_store, control_plane::names::TenantSecret, reservation::Reservation};
+use kamaji_plan::{claim::used_store, control_plane::names::TenantSecret, placement::Place, reservation::Reservation};
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{Cache, Seen, Stores, Wake, data_store_names, object_key};
@@ -125,11 +125,24 @@ impl Tenants {
 pub struct DataStores {
     stores: Stores,
     wake: Wake,
-    known: HashMap<String, Verdict>,
+    known: HashMap<String, KnownStore>,
 }
 
-/// What tenants must learn of a DataStore: its specification changed, whether it can be used, or names became free.
-type Verdict = (Option<i64>, bool, usize);
+/// What tenants must learn of a DataStore.
+#[derive(PartialEq, Eq)]
+struct Verdict {
+    generation: Option<i64>,
+    ready: bool,
+    reserved: usize,
+    labels: BTreeMap<String, String>,
+    limit: Option<String>,
+}
+
+/// What is known of a DataStore, and how many tenants it has: only fewer are news to the others.
+struct KnownStore {
+    verdict: Verdict,
+    tenants: usize,
+}
 
 impl DataStores {
     pub fn new(stores: &Stores, wake: &Wake) -> Self {
@@ -165,9 +178,11 @@ impl DataStores {
     }
 
     fn learn(&mut self, data_store: &DataStore) {
-        let verdict = verdict(data_store);
-        // Who else uses it is nothing to a tenant.
-        if self.known.insert(data_store.name_any(), verdict) != Some(verdict) {
+        let now = KnownStore { verdict: verdict(data_store), tenants: occupants(data_store) };
+        let before = self.known.get(&data_store.name_any());
+        let news = before.is_none_or(|before| before.verdict != now.verdict || now.tenants < before.tenants);
+        self.known.insert(data_store.name_any(), now);
+        if news {
             self.tell(&data_store.name_any());
         }
     }
@@ -187,8 +202,18 @@ impl DataStores {
 }
 
 fn verdict(data_store: &DataStore) -> Verdict {
-    let ready = data_store.status.as_ref().is_some_and(|status| status.ready);
-    (data_store.metadata.generation, ready, Reservation::all(data_store).len())
+    Verdict {
+        generation: data_store.metadata.generation,
+        ready: data_store.status.as_ref().is_some_and(|status| status.ready),
+        reserved: Reservation::all(data_store).len(),
+        labels: data_store.labels().clone(),
+        limit: data_store.annotations().get(contract::annotations::TENANT_LIMIT).cloned(),
+    }
+}
+
+fn occupants(data_store: &DataStore) -> usize {
+    let reported = data_store.status.as_ref().and_then(|status| status.used_by.as_ref()).map_or(0, Vec::len);
+    Place::all(data_store).len() + reported
 }
 
 /// Wakes the tenant that owns an object; `lost` is told of each object that goes away.

@@ -8,14 +8,15 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kamaji_api::{TenantControlPlane, contract};
-use kamaji_datastore::Tenant;
+use kamaji_datastore::{Error as StoreError, Tenant};
 use kamaji_plan::{control_plane::names::TenantSecret, issuance::datastore::recorded_identity, resolve::StoreIdentity};
 use kube::{Api, ResourceExt, api::ListParams, runtime::reflector::ObjectRef};
 
 use super::{
     Shared, claim,
     error::{Error, Halt},
-    force, observe, secrets,
+    force, observe, place, secrets,
+    store::overrides,
 };
 
 /// How long pods may take to end before access is revoked under them.
@@ -63,36 +64,71 @@ pub async fn finish(shared: &Shared, tenant: &Arc<TenantControlPlane>) -> Result
     drain(shared, tenant).await?;
     let config = config(shared, tenant).await?;
     let name = store_name(shared, tenant);
-    // What is another tenant's stays.
-    let own = |identity: &StoreIdentity| !claim::is_taken(shared, tenant, &name, identity);
-    if let Some(identity) = identity(tenant, config.as_deref()).filter(own) {
-        match erase(shared, tenant, &name, &identity).await {
-            Err(Halt::Waiting { poll: false, .. } | Halt::Failed(_)) if force::is_asked(tenant) => {
-                force::leave(shared, tenant, &name, identity).await?;
-            }
-            other => other?,
+    if let Some(identity) = identity(tenant, config.as_deref()) {
+        for name in [name].into_iter().chain(overrides::recorded(shared, tenant)) {
+            take_back(shared, tenant, &name, &identity).await?;
+            overrides::forget(shared, tenant, &name).await?;
         }
     }
     release(shared, tenant, config).await
 }
 
-/// Takes back what the tenant has on its datastore.
-async fn erase(shared: &Shared, tenant: &TenantControlPlane, name: &str, identity: &StoreIdentity) -> Result<(), Halt> {
+/// Takes back what the tenant has on a datastore, unless its owner puts up with data that stays.
+async fn take_back(
+    shared: &Shared,
+    tenant: &TenantControlPlane,
+    name: &str,
+    identity: &StoreIdentity,
+) -> Result<(), Halt> {
+    // What is another tenant's stays.
+    if claim::is_taken(shared, tenant, name, identity) {
+        return Ok(());
+    }
+    match erase(shared, tenant, name, identity).await {
+        Err(Halt::Waiting { poll: false, .. } | Halt::Failed(_)) if force::is_asked(tenant) => {
+            force::leave(shared, tenant, name, identity.clone()).await
+        }
+        other => other,
+    }
+}
+
+/// Takes back what the tenant has on a datastore.
+///
+/// # Errors
+/// [`Halt::Waiting`] while the datastore is away or something is left, [`Halt::Failed`] when a call fails.
+pub async fn erase(
+    shared: &Shared,
+    tenant: &TenantControlPlane,
+    name: &str,
+    identity: &StoreIdentity,
+) -> Result<(), Halt> {
     let opened = shared.pool.get(name).ok_or_else(|| no_store(shared, tenant, name))?;
     let place = Tenant { schema: identity.schema.clone(), user: identity.user.clone(), password: None };
+    let store = opened.store.for_owner(&tenant.uid().unwrap_or_default());
     let erased = async {
-        opened.store.revoke(&place).await?;
-        opened.store.erase(&place).await?;
-        opened.store.recount(&place).await
+        store.revoke(&place).await?;
+        store.erase(&place).await?;
+        store.recount(&place).await
     };
-    let leftovers = erased.await.map_err(|source| {
-        shared.doubt(name);
-        Error::Erase { name: name.to_owned(), source: Box::new(source), way_out: force::way_out(tenant) }
-    })?;
+    let leftovers = match erased.await {
+        Ok(leftovers) => leftovers,
+        // A name that the datastore refuses to a tenant which never had its place there: nothing under it is the tenant's.
+        Err(StoreError::InvalidName { .. } | StoreError::Conflict { .. }) if !was_set_up(tenant) => return Ok(()),
+        Err(source) => {
+            shared.doubt(name);
+            let (name, source) = (name.to_owned(), Box::new(source));
+            return Err(Error::Erase { name, source, way_out: force::way_out(tenant) }.into());
+        }
+    };
     if !leftovers.is_empty() {
         return Err(Halt::poll("Erasing", format!("The DataStore {name} still holds {leftovers} of the tenant.")));
     }
     Ok(())
+}
+
+/// The status says so from the first pass on that found the place complete.
+fn was_set_up(tenant: &TenantControlPlane) -> bool {
+    tenant.status.as_ref().is_some_and(|status| status.storage.setup.schema.is_some())
 }
 
 fn no_store(shared: &Shared, tenant: &TenantControlPlane, name: &str) -> Halt {
@@ -160,12 +196,9 @@ fn identity(tenant: &TenantControlPlane, config: Option<&Secret>) -> Option<Stor
     }
 }
 
+/// The DataStore that the tenant is on, else the one that it was to be on.
 fn store_name(shared: &Shared, tenant: &TenantControlPlane) -> String {
-    let reported = tenant.status.as_ref().and_then(|status| status.storage.data_store_name.clone());
-    reported
-        .or_else(|| tenant.spec.data_store.clone())
-        .or_else(|| shared.context.process.options.default_data_store.clone())
-        .unwrap_or_default()
+    place::choose(shared, tenant, None).map(|choice| choice.data_store).unwrap_or_default()
 }
 
 /// Lets the tenant's own finalizers go: first that of its datastore Secret, then the tenant's.
@@ -173,6 +206,7 @@ async fn release(shared: &Shared, tenant: &TenantControlPlane, config: Option<Ar
     if let Some(config) = config {
         secrets::release(shared, &config).await?;
     }
+    place::leave(shared, tenant).await?;
     let ours = [contract::finalizers::DATASTORE, contract::finalizers::SOOT];
     let rest = tenant.finalizers().iter().filter(|present| !ours.contains(&present.as_str())).cloned().collect();
     let released = shared.context.applier.set_finalizers(tenant, rest).await;

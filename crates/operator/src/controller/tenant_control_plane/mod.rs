@@ -13,6 +13,7 @@ mod internal_ca;
 mod issue;
 mod keys;
 mod observe;
+mod place;
 mod report;
 mod revision;
 mod secrets;
@@ -88,6 +89,8 @@ pub struct Shared {
     pub granted: Granted,
     /// Template revisions that were seen.
     pub revisions: Revisions,
+    /// Held by whoever writes down its place on a DataStore.
+    pub placing: tokio::sync::Mutex<()>,
     /// What could only be told by Events.
     pub unwritten: Unwritten,
     /// Owners' ConfigMaps with certificate authorities.
@@ -118,6 +121,7 @@ impl Shared {
             sessions,
             granted: Granted::default(),
             revisions: Revisions::default(),
+            placing: tokio::sync::Mutex::default(),
             unwritten: Unwritten::default(),
             authorities,
             copies: Copies::default(),
@@ -258,11 +262,14 @@ async fn steps(
     findings: &mut Findings,
 ) -> Result<Option<Trouble>, Halt> {
     let moment = shared.moment();
-    let observed = observe::observe(shared, tenant).await?;
+    let mut observed = observe::observe(shared, tenant).await?;
     findings.deployment = observed.deployment.as_deref().cloned();
     findings.service = observed.service.as_deref().cloned();
-    let resolved = findings.resolved.insert(observed.resolve(shared, tenant, moment.now)?).clone();
+    let choice = place::choose(shared, tenant, observed.deployment.as_deref())?;
+    let resolved = observed.resolve(shared, tenant, &choice.data_store, moment.now)?;
+    let resolved = findings.resolved.insert(resolved).clone();
     claim::check(shared, &resolved, &observed)?;
+    place::record(shared, tenant, observed.deployment.as_deref(), &choice).await?;
     let held = finish::hold(shared, tenant).await?;
     secrets::let_go(shared, &observed.going).await?;
 
@@ -299,6 +306,7 @@ async fn steps(
     internal_ca::announce(shared, &resolved, &observed).await;
     let written = write::write(shared, &resolved, &observed, plan).await?;
     findings.kubeadm_checksum = written.kubeadm_checksum;
+    store::overrides::take_back(shared, &resolved, &written.deployment).await?;
     findings.deployment = Some(written.deployment);
     let internal = || resolved.internal_ca.as_ref().and_then(InternalCa::trouble);
     Ok(trouble.or_else(internal).or_else(|| issue::ending(&observed, &moment)))

@@ -24,7 +24,7 @@ use super::{
 
 /// A tenant's objects as they are now.
 pub struct Observed {
-    /// The DataStore that the tenant asks for.
+    /// The DataStore that was chosen, once it is.
     pub data_store: Option<Arc<DataStore>>,
     /// Its Service.
     pub service: Option<Arc<Service>>,
@@ -52,8 +52,6 @@ pub async fn observe(shared: &Shared, tenant: &TenantControlPlane) -> Result<Obs
     let namespace = tenant.namespace().unwrap_or_default();
     let within = Some(namespace.as_str());
     let stores = &shared.stores;
-    let default = shared.context.process.options.default_data_store.clone();
-    let store_name = tenant.spec.data_store.clone().filter(|name| !name.is_empty()).or(default);
     let mut kept = BTreeMap::new();
     let mut going = Vec::new();
     for which in TenantSecret::ALL {
@@ -84,7 +82,7 @@ pub async fn observe(shared: &Shared, tenant: &TenantControlPlane) -> Result<Obs
     Ok(Observed {
         internal_ca: internal_ca::asked(shared, tenant).await?,
         internal_ca_copies: shared.copies.known(tenant, mounted, config_maps.values()),
-        data_store: store_name.and_then(|name| stores.data_stores.get(None, &name)),
+        data_store: None,
         service,
         deployment: deployment.map(|live| shared.revisions.remembered(&tenant.uid().unwrap_or_default(), live)),
         config_maps,
@@ -133,20 +131,26 @@ pub fn not_of_a_namesake<K: Resource<DynamicType = ()>>(tenant: &TenantControlPl
 }
 
 impl Observed {
-    /// Resolves the specification against what was observed.
+    /// Resolves the specification against what was observed and the DataStore of this name.
     ///
     /// # Errors
     /// The rejection, as a sentence.
     pub fn resolve(
-        &self,
+        &mut self,
         shared: &Shared,
         tenant: &Arc<TenantControlPlane>,
+        data_store: &str,
         now: Timestamp,
     ) -> Result<Resolved, kamaji_plan::rejection::Rejection> {
+        let overrides = tenant.spec.data_store_overrides.as_ref().is_some_and(|overrides| !overrides.is_empty());
+        let others = if overrides { shared.stores.data_stores.all() } else { Vec::new() };
+        self.data_store = shared.stores.data_stores.get(None, data_store);
         let observed = resolve::Observed {
             data_store: self.data_store.as_deref(),
-            default_data_store: shared.context.process.options.default_data_store.as_deref(),
+            chosen: Some(data_store),
+            data_stores: &others,
             deployment: self.deployment.as_deref(),
+            kine_image: Some(&shared.context.process.options.kine_image),
             recorded_identity: self.identity.as_ref(),
             internal_ca: self.internal_ca.as_ref(),
             internal_ca_copies: &self.internal_ca_copies,

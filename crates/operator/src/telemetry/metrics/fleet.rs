@@ -15,6 +15,8 @@ pub trait FleetSnapshot: std::fmt::Debug + Send + Sync {
     fn tenants(&self, visit: &mut dyn FnMut(&TenantSample<'_>));
     /// Shows each DataStore once.
     fn data_stores(&self, visit: &mut dyn FnMut(&DataStoreSample<'_>));
+    /// Shows each TenantControlPlane whose size its datastore told.
+    fn tenant_bytes(&self, visit: &mut dyn FnMut(&TenantBytesSample<'_>));
 }
 
 /// How a tenant's API is reached, as the `exposure_strategy` label says it.
@@ -83,6 +85,27 @@ pub struct DataStoreSample<'a> {
     pub condition: &'a str,
     /// Whether it may be used.
     pub ready: bool,
+    /// How many tenants use it.
+    pub tenants: usize,
+    /// Bytes on the disk of one server, as far as it told.
+    pub size: Option<u64>,
+    /// Bytes of these that hold data.
+    pub in_use: Option<u64>,
+    /// Bytes after which it takes no more writes.
+    pub quota: Option<u64>,
+}
+
+/// What a TenantControlPlane keeps on its DataStore.
+#[derive(Clone, Debug)]
+pub struct TenantBytesSample<'a> {
+    /// Name of the DataStore.
+    pub data_store: &'a str,
+    /// Namespace of the TenantControlPlane.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Bytes on the disk of one server.
+    pub bytes: u64,
 }
 
 /// The collector of these gauges. It is silent until a source is published, and on a replica that does not act: sums
@@ -125,7 +148,8 @@ impl Collector for Fleet {
         match self.source.get() {
             Some(fleet) if self.leading.any() => {
                 tenants(fleet.as_ref(), &mut encoder)?;
-                data_stores(fleet.as_ref(), &mut encoder)
+                data_stores(fleet.as_ref(), &mut encoder)?;
+                sizes(fleet.as_ref(), &mut encoder)
             }
             Some(_) | None => Ok(()),
         }
@@ -202,6 +226,36 @@ fn data_stores(fleet: &dyn FleetSnapshot, encoder: &mut DescriptorEncoder<'_>) -
     })
 }
 
+/// What the datastores said last: nothing is asked of them during a scrape.
+fn sizes(fleet: &dyn FleetSnapshot, encoder: &mut DescriptorEncoder<'_>) -> Written {
+    type Told = fn(&DataStoreSample<'_>) -> Option<u64>;
+    let told: [(&str, &str, Told); 4] = [
+        ("kamaji_datastore_tenants", "TenantControlPlanes on each DataStore.", |d| u64::try_from(d.tenants).ok()),
+        ("kamaji_datastore_size_bytes", "Bytes of each datastore on the disk of one server.", |d| d.size),
+        ("kamaji_datastore_in_use_bytes", "Bytes of each datastore that hold data.", |d| d.in_use),
+        ("kamaji_datastore_quota_bytes", "Bytes after which each datastore takes no more writes.", |d| d.quota),
+    ];
+    for (name, help, value) in told {
+        gauge(encoder, name, help, |row| {
+            fleet.data_stores(&mut |d| {
+                if let Some(value) = value(d) {
+                    row(&[("datastore_name", d.name)], whole(value));
+                }
+            });
+        })?;
+    }
+    gauge(encoder, "kamaji_datastore_tenant_bytes", "Bytes of each TenantControlPlane on its DataStore.", |row| {
+        fleet.tenant_bytes(&mut |t| {
+            let labels = [("datastore_name", t.data_store), ("tcp_namespace", t.namespace), ("tcp_name", t.name)];
+            row(&labels, whole(t.bytes));
+        });
+    })
+}
+
+fn whole(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,7 +290,22 @@ mod tests {
         }
 
         fn data_stores(&self, visit: &mut dyn FnMut(&DataStoreSample<'_>)) {
-            visit(&DataStoreSample { name: "default", driver: "etcd", condition: "True", ready: true });
+            let told = DataStoreSample {
+                name: "default",
+                driver: "PostgreSQL",
+                condition: "True",
+                ready: true,
+                tenants: 2,
+                size: Some(4096),
+                in_use: Some(1024),
+                quota: Some(u64::MAX),
+            };
+            visit(&told);
+            visit(&DataStoreSample { name: "mute", tenants: 0, size: None, in_use: None, quota: None, ..told });
+        }
+
+        fn tenant_bytes(&self, visit: &mut dyn FnMut(&TenantBytesSample<'_>)) {
+            visit(&TenantBytesSample { data_store: "default", namespace: "ns", name: "a", bytes: 512 });
         }
     }
 
@@ -253,10 +322,10 @@ mod tests {
             r#"kamaji_tenant_control_plane_status{tcp_namespace="ns",tcp_name="b\"\n",status="Unknown",ready="false"} 1"#,
             r#"kamaji_tenant_control_planes_current{ready="true"} 1"#,
             r#"kamaji_tenant_control_planes_current{ready="false"} 1"#,
-            r#"kamaji_datastore_info{datastore_name="default",driver="etcd"} 1"#,
+            r#"kamaji_datastore_info{datastore_name="default",driver="PostgreSQL"} 1"#,
             r#"kamaji_datastore_status{datastore_name="default",status="True",ready="true"} 1"#,
-            r#"kamaji_datastores_current{datastore_name="default",ready="true",driver="etcd"} 1"#,
-            r#"kamaji_datastores_current{datastore_name="default",ready="false",driver="etcd"} 0"#,
+            r#"kamaji_datastores_current{datastore_name="default",ready="true",driver="PostgreSQL"} 1"#,
+            r#"kamaji_datastores_current{datastore_name="default",ready="false",driver="PostgreSQL"} 0"#,
             r#"kamaji_certificates_current{tcp_namespace="ns",tcp_name="a",status="expiring",strategy="x509"} 1"#,
             r#"kamaji_certificates_current{tcp_namespace="ns",tcp_name="a",status="invalid",strategy="kubeconfig"} 0"#,
         ] {
@@ -264,6 +333,26 @@ mod tests {
         }
         let certificates = text.lines().filter(|l| l.starts_with("kamaji_certificates_current{")).count();
         assert_eq!(certificates, 12, "six rows for each of two tenants");
+    }
+
+    #[test]
+    fn a_datastore_that_told_nothing_of_its_size_has_a_number_of_tenants_only() {
+        let metrics = Metrics::new();
+        metrics.leading("kamaji.clastix.io", true);
+        metrics.publish(Arc::new(TwoTenants));
+        let text = metrics.render().unwrap();
+        for line in [
+            r#"kamaji_datastore_tenants{datastore_name="default"} 2"#,
+            r#"kamaji_datastore_tenants{datastore_name="mute"} 0"#,
+            r#"kamaji_datastore_size_bytes{datastore_name="default"} 4096"#,
+            r#"kamaji_datastore_in_use_bytes{datastore_name="default"} 1024"#,
+            r#"kamaji_datastore_quota_bytes{datastore_name="default"} 9223372036854775807"#,
+            r#"kamaji_datastore_tenant_bytes{datastore_name="default",tcp_namespace="ns",tcp_name="a"} 512"#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+        }
+        let bytes_of_the_mute = |l: &&str| l.contains(r#"datastore_name="mute""#) && l.contains("_bytes");
+        assert_eq!(text.lines().find(bytes_of_the_mute), None, "what is not known is not shown as zero");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-pub use fleet::{Certificates, DataStoreSample, ExposureStrategy, FleetSnapshot, TenantSample};
+pub use fleet::{Certificates, DataStoreSample, ExposureStrategy, FleetSnapshot, TenantBytesSample, TenantSample};
 
 /// Upper bounds in seconds of `kamaji_handler_time_seconds`.
 pub const HANDLER_BUCKETS: [f64; 40] = [

@@ -16,6 +16,8 @@ use crate::{
         container::restricted,
         kube_apiserver::{SHUTDOWN_DELAY_SECONDS, read_only},
     },
+    control_plane::names::TenantSecret,
+    resolve::Resolved,
     template::TemplateRevision,
 };
 
@@ -29,6 +31,10 @@ pub const SOCKET_VOLUME: &str = "kine-uds";
 pub const CONFIG_VOLUME: &str = "kine-config";
 /// Volume with the same files, with the mode that database clients ask of keys.
 pub const CERTIFICATES_VOLUME: &str = "kine-certs";
+/// All three.
+pub const VOLUMES: [&str; 3] = [SOCKET_VOLUME, CONFIG_VOLUME, CERTIFICATES_VOLUME];
+/// Where the socket is mounted.
+pub const SOCKET_PATH: &str = "/uds";
 /// kube-apiserver's `--etcd-servers`.
 pub const ADDRESS: &str = "unix:///uds/kine";
 /// The image from template `R1` on: the release that the drivers are tested with, for all architectures.
@@ -55,9 +61,9 @@ pub struct Sidecar<'a> {
     /// The operator's image of kine.
     pub image: &'a str,
     /// Secret with `DB_USER`, `DB_PASSWORD`, `DB_CONNECTION_STRING` and `DB_SCHEMA`.
-    pub config_secret: &'a str,
+    pub config_secret: String,
     /// Secret with the certificates; it is there, and empty, without TLS too.
-    pub certificate_secret: &'a str,
+    pub certificate_secret: String,
     /// Absent means clear text.
     pub tls: Option<Tls>,
     /// The user's flags.
@@ -68,7 +74,22 @@ pub struct Sidecar<'a> {
     pub revision: TemplateRevision,
 }
 
-impl Sidecar<'_> {
+impl<'a> Sidecar<'a> {
+    /// kine as this tenant has it; `None` when its store needs none.
+    pub fn of(resolved: &'a Resolved) -> Option<Self> {
+        let kine = resolved.store.kine.as_ref()?;
+        Some(Self {
+            driver: &resolved.store.driver,
+            image: &kine.image,
+            config_secret: TenantSecret::DatastoreConfig.name(&resolved.name),
+            certificate_secret: TenantSecret::DatastoreCertificate.name(&resolved.name),
+            tls: kine.tls,
+            extra_args: resolved.extra_args(|extra| extra.kine.as_ref()),
+            resources: resolved.resources(|resources| resources.kine.as_ref()),
+            revision: resolved.revision,
+        })
+    }
+
     /// The container; `None` for a driver that needs no kine.
     pub fn container(&self) -> Option<Container> {
         let endpoint = endpoint(self.driver)?;
@@ -83,7 +104,7 @@ impl Sidecar<'_> {
             // Arguments are seen by everybody on the node who may list processes.
             env.push(variable("KINE_ENDPOINT", endpoint));
         }
-        let secret = SecretEnvSource { name: self.config_secret.to_owned(), optional: None };
+        let secret = SecretEnvSource { name: self.config_secret.clone(), optional: None };
         Some(Container {
             name: NAME.to_owned(),
             image: Some(self.image.to_owned()),
@@ -136,7 +157,7 @@ impl Sidecar<'_> {
         let config = Volume {
             name: CONFIG_VOLUME.to_owned(),
             secret: Some(SecretVolumeSource {
-                secret_name: Some(self.certificate_secret.to_owned()),
+                secret_name: Some(self.certificate_secret.clone()),
                 default_mode: Some(420),
                 ..SecretVolumeSource::default()
             }),
@@ -171,7 +192,7 @@ impl Sidecar<'_> {
 
 /// kube-apiserver's mount of the socket.
 pub fn socket_mount() -> VolumeMount {
-    writable(SOCKET_VOLUME, "/uds")
+    writable(SOCKET_VOLUME, SOCKET_PATH)
 }
 
 /// The datastore as kine is told of it, with the Secret's values filled in by the kubelet.
@@ -201,8 +222,8 @@ mod tests {
         Sidecar {
             driver,
             image: "rancher/kine:v0.11.10-amd64",
-            config_secret: "pg-datastore-config",
-            certificate_secret: "pg-datastore-certificate",
+            config_secret: "pg-datastore-config".to_owned(),
+            certificate_secret: "pg-datastore-certificate".to_owned(),
             tls,
             extra_args,
             resources: ResourceRequirements::default(),

@@ -3,7 +3,7 @@
 use crate::{
     component::{
         arguments::{Arguments, flag_name},
-        konnectivity,
+        kine, konnectivity,
     },
     exposed::Exposed,
     resolve::Resolved,
@@ -14,7 +14,7 @@ use crate::{
 const PKI: &str = "/etc/kubernetes/pki";
 
 /// From this minor on kube-apiserver answers lists of a past version from snapshots, and forgets them when its own
-/// compactor runs. A tenant has none, because its datastore compacts itself: tokens of chunked lists would never expire.
+/// compactor runs. A tenant has none, because its etcd compacts itself: tokens of chunked lists would never expire.
 const LISTS_FROM_SNAPSHOTS: u32 = 34;
 
 /// The argument list: the operator's flags sorted, then the user's as written.
@@ -39,7 +39,8 @@ pub fn arguments(resolved: &Resolved, exposed: &Exposed, stored: &Stored) -> Vec
     if !given("authorization-config") && !given("authorization-mode") {
         arguments.default_to("authorization-mode", "Node,RBAC");
     }
-    if resolved.revision >= TemplateRevision::R1 && resolved.version.minor >= LISTS_FROM_SNAPSHOTS {
+    let compacts = resolved.store.kine.is_some();
+    if resolved.revision >= TemplateRevision::R1 && resolved.version.minor >= LISTS_FROM_SNAPSHOTS && !compacts {
         // Beside the user's own gates: kube-apiserver merges repeated flags, the last one wins.
         arguments.set("feature-gates", "ListFromCacheSnapshot=false");
     }
@@ -68,21 +69,38 @@ fn managed(resolved: &Resolved, exposed: &Exposed, stored: &Stored) -> Arguments
         .set("service-account-key-file", format!("{PKI}/sa.pub"))
         .set("service-account-signing-key-file", format!("{PKI}/sa.key"))
         .set("tls-cert-file", format!("{PKI}/apiserver.crt"))
-        .set("tls-private-key-file", format!("{PKI}/apiserver.key"))
-        .set_list(
-            "etcd-servers",
-            &resolved.store.endpoints.iter().map(|endpoint| format!("https://{endpoint}")).collect::<Vec<_>>(),
-        )
+        .set("tls-private-key-file", format!("{PKI}/apiserver.key"));
+    if resolved.store.kine.is_some() {
+        // kine has the schema, and compacts.
+        arguments.set("etcd-servers", kine::ADDRESS);
+    } else {
+        etcd(&mut arguments, resolved, stored);
+    }
+    if resolved.konnectivity.is_some() {
+        arguments.set("egress-selector-config-file", konnectivity::EGRESS_SELECTOR_FILE);
+    }
+    arguments
+}
+
+fn etcd(arguments: &mut Arguments, resolved: &Resolved, stored: &Stored) {
+    let store = &resolved.store;
+    let urls =
+        |endpoints: &[String]| endpoints.iter().map(|endpoint| format!("https://{endpoint}")).collect::<Vec<_>>();
+    // The prefix, the authorities and the client certificate are the same on every etcd.
+    let overrides: Vec<String> = store
+        .overrides
+        .iter()
+        .map(|entry| format!("{}#{}", entry.resource, urls(&entry.endpoints).join(";")))
+        .collect();
+    arguments
+        .set_list("etcd-servers", &urls(&store.endpoints))
+        .set_list("etcd-servers-overrides", &overrides)
         .set("etcd-prefix", format!("/{}", stored.schema))
         // Tenants must not compact a datastore that they share; it compacts itself.
         .set("etcd-compaction-interval", "0")
         .set("etcd-cafile", format!("{PKI}/etcd/ca.crt"))
         .set("etcd-certfile", format!("{PKI}/etcd/server.crt"))
         .set("etcd-keyfile", format!("{PKI}/etcd/server.key"));
-    if resolved.konnectivity.is_some() {
-        arguments.set("egress-selector-config-file", konnectivity::EGRESS_SELECTOR_FILE);
-    }
-    arguments
 }
 
 fn defaults(resolved: &Resolved) -> Vec<(&'static str, String)> {

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
 pub use self::arguments::arguments;
 use crate::{
-    component::{container, konnectivity, probes, trust},
+    component::{container, kine, konnectivity, probes, trust},
     exposed::Exposed,
     resolve::Resolved,
     stored::Stored,
@@ -28,6 +28,7 @@ pub fn container(resolved: &Resolved, exposed: &Exposed, stored: &Stored) -> Con
     let mut mounts = resolved.additional_volume_mounts(|mounts| mounts.api_server.as_ref()).to_vec();
     mounts.push(read_only(PKI_VOLUME, "/etc/kubernetes/pki"));
     mounts.extend(trust::mounts());
+    mounts.extend(resolved.store.kine.as_ref().map(|_| kine::socket_mount()));
     if resolved.konnectivity.is_some() {
         mounts.extend(konnectivity::api_server_mounts(resolved));
     }

@@ -1,35 +1,29 @@
 //! The store step: the tenant's names, rights and client certificate on its datastore.
 
-use std::sync::Arc;
+mod certificate;
+mod config;
+mod grant;
+pub mod overrides;
 
-use kamaji_api::{
-    TenantControlPlane,
-    contract::{keys, labels::component},
-};
-use kamaji_apply::EventType;
-use kamaji_datastore::Tenant;
-use kamaji_pki::KeyAlgorithm;
+use kamaji_api::contract::{keys, labels::component};
+use kamaji_datastore::Error as StoreError;
 use kamaji_plan::{
     control_plane::names::TenantSecret,
-    issuance::{
-        self, Moment, authorities,
-        datastore::{self, StoreAuthority},
-        mint,
-    },
-    resolve::Resolved,
+    issuance::{self, Moment, authorities},
+    rejection::Rejection,
+    resolve::{Resolved, names},
     status::conditions::Trouble,
     stored::Stored,
 };
-use kube::Api;
 
+use self::{certificate::certificate, config::config, grant::grant};
 use super::{
     Shared,
     error::{Error, Halt},
     finish::Held,
     observe::Observed,
-    secrets,
 };
-use crate::controller::{data_store::pool::Opened, timed::timed};
+use crate::controller::timed::timed;
 
 /// What the step found.
 pub struct Found {
@@ -54,171 +48,82 @@ pub async fn store(
     moment: &Moment,
 ) -> Result<Found, Halt> {
     let context = &shared.context;
-    let config = timed(context, component::DATASTORE_CONFIG, config(shared, resolved, observed, moment)).await?;
     let opened = shared.pool.get(&resolved.store.name);
+    let others = overrides::opened(shared, resolved);
+    let step = config(shared, resolved, observed, opened.as_deref(), moment);
+    let config = timed(context, component::DATASTORE_CONFIG, step).await?;
     let algorithm = resolved.encryption_algorithm.unwrap_or(authorities::DEFAULT_ALGORITHM);
-    let certificate = match &opened {
-        Some(opened) => {
-            let step = certificate(shared, resolved, observed, opened, algorithm, moment);
-            timed(context, component::DATASTORE_CERTIFICATE, step).await?
-        }
-        None => known_certificate(shared, resolved, observed, moment).await?,
-    };
+    let step = certificate(shared, resolved, observed, (opened.as_deref(), others.as_deref()), algorithm, moment);
+    let certificate = timed(context, component::DATASTORE_CERTIFICATE, step).await?;
     shared.keyring.keep(&resolved.uid, TenantSecret::DatastoreCertificate, &certificate);
-    let runs = observed.deployment.is_some();
-    let trouble = match &opened {
-        Some(opened) => match timed(context, "datastore-setup", grant(shared, resolved, held, opened)).await {
-            // It says so itself as long as it does not answer.
-            Ok(()) => known_bad(observed).then(|| unconfirmed(resolved)),
-            Err(Halt::Failed(Error::Store { source, name })) if runs => {
-                tracing::warn!(error = %source, "the tenant's rights on its datastore could not be looked at");
-                // It finds out at once what this tenant has found out, and tells the others.
-                shared.doubt(&name);
-                Some(unconfirmed(resolved))
+    let tenant = config::tenant(resolved, &config);
+    let mut trouble = None;
+    for (name, opened) in overrides::all(resolved, opened, others) {
+        let is_new = observed.deployment.is_none() && !shared.granted.was(&resolved.uid, &name);
+        // The connection may be an older one, which still works where the DataStore as it is now does not.
+        let found = match opened.as_ref().filter(|_| !(is_new && known_bad(shared, &name))) {
+            Some(opened) => {
+                overrides::record(shared, resolved, &name).await?;
+                let step = grant(shared, resolved, held, (&name, opened), &tenant);
+                granted(shared, observed, &name, timed(context, "datastore-setup", step).await)?
             }
-            Err(halt) => return Err(halt),
-        },
-        None if !runs && !shared.granted.was(&resolved.uid) => return Err(not_ready(resolved)),
-        // While the DataStore's own verdict is good, it is only that it was not opened yet.
-        None => known_bad(observed).then(|| unconfirmed(resolved)),
-    };
+            None if is_new => return Err(not_ready(&name)),
+            // While the DataStore's own verdict is good, it is only that it was not opened yet.
+            None => known_bad(shared, &name).then(|| unconfirmed(&name)),
+        };
+        trouble = trouble.or(found);
+    }
+    // On NATS it is the DataStore's.
+    let user = String::from_utf8_lossy(issuance::value(&config, keys::DB_USER)).into_owned();
     let stored = Stored {
         schema: resolved.store.identity.schema.clone(),
-        user: resolved.store.identity.user.clone(),
+        user,
         config_checksum: issuance::digest(&config).hash,
         certificate_checksum: issuance::digest(&certificate).hash,
     };
     Ok(Found { stored, trouble })
 }
 
-fn known_bad(observed: &Observed) -> bool {
-    observed.data_store.as_ref().and_then(|data_store| data_store.status.as_ref()).is_some_and(|status| !status.ready)
+/// A name that the datastore's driver does not take is a fault of the specification.
+fn refused(source: &StoreError) -> Option<Rejection> {
+    let StoreError::InvalidName { field, .. } = source else { return None };
+    let field = if *field == "schema" { names::SCHEMA } else { names::USER };
+    Some(Rejection::new("InvalidSpec", field, source.to_string()))
+}
+
+/// What a look at the tenant's rights on a datastore came to.
+fn granted(shared: &Shared, observed: &Observed, name: &str, ended: Result<(), Halt>) -> Result<Option<Trouble>, Halt> {
+    match ended {
+        // It says so itself as long as it does not answer.
+        Ok(()) => Ok(known_bad(shared, name).then(|| unconfirmed(name))),
+        Err(Halt::Failed(Error::Store { source, name })) => match refused(&source) {
+            Some(rejection) => Err(rejection.into()),
+            None if observed.deployment.is_some() => {
+                tracing::warn!(error = %source, "the tenant's rights on its datastore could not be looked at");
+                // It finds out at once what this tenant has found out, and tells the others.
+                shared.doubt(&name);
+                let failed = || Trouble::new("DataStoreFailed", format!("the DataStore {name}: {source}"));
+                Ok(Some(if source.is_outage() { unconfirmed(&name) } else { failed() }))
+            }
+            None => Err(Error::Store { source, name }.into()),
+        },
+        Err(halt) => Err(halt),
+    }
+}
+
+fn known_bad(shared: &Shared, name: &str) -> bool {
+    let data_store = shared.stores.data_stores.get(None, name);
+    data_store.as_ref().and_then(|data_store| data_store.status.as_ref()).is_some_and(|status| !status.ready)
 }
 
 /// The sentence does not change while the cause stays, whatever the datastore answers: it is written to the status.
-fn unconfirmed(resolved: &Resolved) -> Trouble {
-    let name = &resolved.store.name;
+fn unconfirmed(name: &str) -> Trouble {
     let message = format!(
         "The DataStore {name} does not answer or cannot be used; its conditions say why. It is tried again by itself."
     );
     Trouble::new("DataStoreNotReady", message)
 }
 
-fn not_ready(resolved: &Resolved) -> Halt {
-    Halt::watch(
-        "DataStoreNotReady",
-        format!("The DataStore {} is not ready; its conditions say why.", resolved.store.name),
-    )
-}
-
-async fn config(
-    shared: &Shared,
-    resolved: &Resolved,
-    observed: &Observed,
-    moment: &Moment,
-) -> Result<secrets::Good, Halt> {
-    let which = TenantSecret::DatastoreConfig;
-    let live = observed.secrets.get(&which);
-    let right =
-        |config: &secrets::Good| datastore::recorded_identity(config).as_ref() == Some(&resolved.store.identity);
-    let secret = match (secrets::lost(shared, &resolved.uid, which, live).filter(right), live) {
-        (Some(last), live) => secrets::restore(shared, resolved, which, &last, live, moment).await?,
-        (None, Some(live)) if right(live) => Arc::clone(live),
-        (None, live) => {
-            let password = live.map(|live| issuance::value(live, keys::DB_PASSWORD)).unwrap_or_default();
-            let password = String::from_utf8(password.to_vec()).ok().filter(|password| !password.is_empty());
-            let password = password.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-            let data = datastore::config_data(&resolved.store, password);
-            match live {
-                None => secrets::create(shared, resolved, which, data).await?,
-                Some(live) => secrets::replace(shared, resolved, which, data, live, moment).await?,
-            }
-        }
-    };
-    let secret = secrets::mend_metadata(shared, resolved, which, secret).await?;
-    let secret = secrets::hold(shared, secret).await?;
-    shared.keyring.keep(&resolved.uid, which, &secret);
-    Ok(secret)
-}
-
-/// The certificate that is there, while nobody can sign another.
-async fn known_certificate(
-    shared: &Shared,
-    resolved: &Resolved,
-    observed: &Observed,
-    moment: &Moment,
-) -> Result<secrets::Good, Halt> {
-    let which = TenantSecret::DatastoreCertificate;
-    let live = observed.secrets.get(&which);
-    match (secrets::lost(shared, &resolved.uid, which, live), live) {
-        (Some(last), live) => secrets::restore(shared, resolved, which, &last, live, moment).await,
-        (None, Some(live)) => secrets::mend_metadata(shared, resolved, which, Arc::clone(live)).await,
-        (None, None) => Err(not_ready(resolved)),
-    }
-}
-
-async fn certificate(
-    shared: &Shared,
-    resolved: &Resolved,
-    observed: &Observed,
-    opened: &Opened,
-    algorithm: KeyAlgorithm,
-    moment: &Moment,
-) -> Result<secrets::Good, Halt> {
-    let which = TenantSecret::DatastoreCertificate;
-    let live = observed.secrets.get(&which);
-    let last = secrets::lost(shared, &resolved.uid, which, live);
-    let authority = StoreAuthority { certificate: opened.authority.certificate(), pem: &opened.authority_pem };
-    let candidate = last.as_ref().or(live).map(Arc::as_ref);
-    let user = &resolved.store.identity.user;
-    let Some(request) = datastore::missing(user, &authority, algorithm, candidate, moment) else {
-        return known_certificate(shared, resolved, observed, moment).await;
-    };
-    let name = which.name(&resolved.name);
-    let made = mint::pair(&request.profile, &opened.authority, request.algorithm)
-        .map_err(|source| Error::Mint { what: name.clone(), source })?;
-    let data = datastore::certificate_data(&opened.authority_pem, made);
-    // Told before it is done: see the issue step.
-    if observed.deployment.is_some() || live.is_some() {
-        let note = format!("{name}: {}.", request.reasons.join("; "));
-        shared.context.event(resolved.tenant.as_ref(), EventType::Normal, "CertificateIssued", "Issue", note).await;
-    }
-    shared.keyring.drop_secret(&resolved.uid, which);
-    match live {
-        None => secrets::create(shared, resolved, which, data).await,
-        Some(live) => secrets::replace(shared, resolved, which, data, live, moment).await,
-    }
-}
-
-/// Makes sure of user, role and permission. Asked again only when the connection changed or the last look is old: the
-/// datastore has no watch on its users.
-async fn grant(shared: &Shared, resolved: &Resolved, held: Held, opened: &Arc<Opened>) -> Result<(), Halt> {
-    if shared.granted.is_fresh(&resolved.uid, opened) {
-        return Ok(());
-    }
-    let identity = &resolved.store.identity;
-    let tenant = Tenant { schema: identity.schema.clone(), user: identity.user.clone(), password: None };
-    let failed = |source| Error::Store { name: resolved.store.name.clone(), source };
-    if held == Held::Now || !opened.store.is_set_up(&tenant).await.map_err(failed)? {
-        if held == Held::Before {
-            still_there(shared, resolved).await?;
-        }
-        let changed = opened.store.ensure_tenant(&tenant).await.map_err(failed)?;
-        tracing::info!(data_store = resolved.store.name, %changed, "the tenant's rights were set up");
-    }
-    shared.granted.mark(&resolved.uid, opened);
-    Ok(())
-}
-
-/// A watch may show a tenant that is gone, and nobody would take back what is set up for it then.
-async fn still_there(shared: &Shared, resolved: &Resolved) -> Result<(), Halt> {
-    let api: Api<TenantControlPlane> = Api::namespaced(shared.context.process.client.clone(), &resolved.namespace);
-    let live = api.get_metadata_opt(&resolved.name).await.map_err(|source| Error::Read {
-        what: format!("TenantControlPlane {}", resolved.name),
-        source: Box::new(source),
-    })?;
-    let lives = live.is_some_and(|live| {
-        live.metadata.uid.as_ref() == Some(&resolved.uid) && live.metadata.deletion_timestamp.is_none()
-    });
-    if lives { Ok(()) } else { Err(Halt::watch("Synchronizing", "The tenant has just been deleted.")) }
+fn not_ready(name: &str) -> Halt {
+    Halt::watch("DataStoreNotReady", format!("The DataStore {name} is not ready; its conditions say why."))
 }

@@ -1,0 +1,56 @@
+//! The tenant's place and login in its datastore.
+
+use std::sync::Arc;
+
+use kamaji_api::TenantControlPlane;
+use kamaji_datastore::Tenant;
+use kamaji_plan::resolve::Resolved;
+use kube::Api;
+
+use super::super::{
+    Shared,
+    error::{Error, Halt},
+    finish::Held,
+};
+use crate::controller::data_store::pool::Opened;
+
+/// Makes sure of database, user, role and rights. Asked again only when the connection or the tenant's login changed, or
+/// the last look is old: the datastore has no watch on its users.
+///
+/// # Errors
+/// When the datastore does not do it, or the tenant is gone.
+pub async fn grant(
+    shared: &Shared,
+    resolved: &Resolved,
+    held: Held,
+    (name, opened): (&str, &Arc<Opened>),
+    tenant: &Tenant,
+) -> Result<(), Halt> {
+    if shared.granted.is_fresh(&resolved.uid, name, opened, tenant) {
+        return Ok(());
+    }
+    let store = opened.store.for_owner(&resolved.uid);
+    let failed = |source| Error::Store { name: name.to_owned(), source };
+    if held == Held::Now || !store.is_set_up(tenant).await.map_err(failed)? {
+        if held == Held::Before {
+            still_there(shared, resolved).await?;
+        }
+        let changed = store.ensure_tenant(tenant).await.map_err(failed)?;
+        tracing::info!(data_store = name, %changed, "the tenant's rights were set up");
+    }
+    shared.granted.mark(&resolved.uid, name, opened, tenant);
+    Ok(())
+}
+
+/// A watch may show a tenant that is gone, and nobody would take back what is set up for it then.
+async fn still_there(shared: &Shared, resolved: &Resolved) -> Result<(), Halt> {
+    let api: Api<TenantControlPlane> = Api::namespaced(shared.context.process.client.clone(), &resolved.namespace);
+    let live = api.get_metadata_opt(&resolved.name).await.map_err(|source| Error::Read {
+        what: format!("TenantControlPlane {}", resolved.name),
+        source: Box::new(source),
+    })?;
+    let lives = live.is_some_and(|live| {
+        live.metadata.uid.as_ref() == Some(&resolved.uid) && live.metadata.deletion_timestamp.is_none()
+    });
+    if lives { Ok(()) } else { Err(Halt::watch("Synchronizing", "The tenant has just been deleted.")) }
+}
