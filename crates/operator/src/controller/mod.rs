@@ -8,6 +8,7 @@ pub mod etcd_cluster;
 mod fleet;
 pub mod keyring;
 pub mod named_watch;
+mod names;
 pub mod recent;
 pub mod stores;
 pub mod tenant_control_plane;

@@ -7,14 +7,15 @@ use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, PodSpec},
 };
-use kamaji_api::contract::annotations::TEMPLATE_REVISION;
+use kamaji_api::{Driver, contract::annotations::TEMPLATE_REVISION};
 use kamaji_pki::{KeyAlgorithm, PrivateKey, self_signed};
 use kamaji_plan::{
+    component::kine::Tls,
     control_plane::names::TenantSecret,
     internal_ca::{InternalCa, mounted},
     issuance::authorities,
     rejection::Rejection,
-    resolve::{self, Observed, Resolved},
+    resolve::{self, Kine, Observed, Resolved},
 };
 use serde_json::{Value, json};
 
@@ -88,16 +89,21 @@ fn stripped(mut pod: PodSpec, like: &PodSpec) -> PodSpec {
 
 #[test]
 fn the_field_adds_volumes_mounts_and_a_variable_and_changes_nothing_else() {
-    for revision in ["R1", "Upstream2026"] {
+    let kine = Kine { image: "kine".to_owned(), tls: Some(Tls::ClientCertificate) };
+    for (revision, kine) in [("R1", None), ("Upstream2026", None), ("R1", Some(&kine)), ("Upstream2026", Some(&kine))] {
         let source = config_map(&json!({"a": authority()}));
         let mut with = resolved(|_| {}, Some(&source), None, &[]).unwrap();
         with.revision = revision.parse().unwrap();
+        if let Some(kine) = kine {
+            with.store.driver = Driver::PostgreSql;
+            with.store.kine = Some(kine.clone());
+        }
         let mut without = with.clone();
         without.internal_ca = None;
         let (with, without) = (sample::plan(&with, None).1, sample::plan(&without, None).1);
         let (with, without) = (pod(&with.deployment), pod(&without.deployment));
         let own = |pod: &PodSpec| pod.containers.iter().filter(|c| c.name.starts_with('k')).count();
-        assert_eq!(own(&with), 4);
+        assert_eq!(own(&with), if kine.is_some() { 5 } else { 4 });
         let mut plain = with.clone();
         plain.containers.retain(|container| container.name.starts_with('k'));
         let mut like = without.clone();

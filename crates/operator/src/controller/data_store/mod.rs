@@ -34,10 +34,8 @@ use self::{
     pool::{Opened, Pool},
     sizes::Sampled,
 };
-use super::{backoff::Backoff, context::Context, named_watch::NamedWatch, stores::Stores};
+use super::{backoff::Backoff, context::Context, named_watch::NamedWatch, names, stores::Stores};
 
-/// Name of the controller in progress reports and metrics.
-pub const CONTROLLER: &str = "datastore";
 /// Condition that says whether the DataStore can be used.
 pub const VALIDATION: &str = "kamaji.clastix.io/DataStoreValidation";
 /// Condition that says whether the DataStore may be deleted.
@@ -110,7 +108,7 @@ async fn reconcile(data_store: Arc<DataStore>, shared: &Shared) -> Action {
     let name = data_store.name_any();
     // Deleted since it was queued: on a standby that may be long ago.
     let Some(data_store) = shared.stores.data_stores.get(None, &name) else { return Action::await_change() };
-    let busy = process.progress.started(CONTROLLER, &name, DEADLINE);
+    let busy = process.progress.started(names::DATA_STORE, &name, DEADLINE);
     let began = std::time::Instant::now();
     let ended = tokio::time::timeout(DEADLINE, pass(&data_store, shared)).await;
     let (action, result) = match ended {
@@ -124,7 +122,7 @@ async fn reconcile(data_store: Arc<DataStore>, shared: &Shared) -> Action {
             (Action::requeue(shared.backoff.next(&name)), "deadline")
         }
     };
-    process.metrics.reconcile_ended(CONTROLLER, result, began.elapsed());
+    process.metrics.reconcile_ended(names::DATA_STORE, result, began.elapsed());
     action
 }
 

@@ -41,10 +41,8 @@ use kube::{
 use tracing::Instrument;
 
 use self::{error::Error, issue::Issued, members::Healed, observe::Observed, stores::Stores};
-use super::{backoff::Backoff, context::Context};
+use super::{backoff::Backoff, context::Context, names::ETCD_CLUSTER};
 
-/// Name of the controller in progress reports and metrics.
-pub const CONTROLLER: &str = "etcdcluster";
 /// Deadline of one pass: three members may be defragmented in it, a minute each.
 const DEADLINE: Duration = Duration::from_mins(5);
 /// How often a cluster at rest is asked for alarms and sizes.
@@ -121,7 +119,7 @@ async fn reconcile(cluster: &EtcdCluster, shared: &Shared) -> Action {
     let name = cluster.name_any();
     // Deleted since it was queued.
     let Some(cluster) = shared.stores.clusters.get(None, &name) else { return Action::await_change() };
-    let _busy = process.progress.started(CONTROLLER, &*name, DEADLINE);
+    let _busy = process.progress.started(ETCD_CLUSTER, &*name, DEADLINE);
     let began = Instant::now();
     let (action, result) = match tokio::time::timeout(DEADLINE, pass(&cluster, shared)).await {
         Ok(Ok(action)) => {
@@ -134,7 +132,7 @@ async fn reconcile(cluster: &EtcdCluster, shared: &Shared) -> Action {
         }
         Err(_) => (Action::requeue(shared.backoff.next(&name)), "deadline"),
     };
-    process.metrics.reconcile_ended(CONTROLLER, result, began.elapsed());
+    process.metrics.reconcile_ended(ETCD_CLUSTER, result, began.elapsed());
     action
 }
 

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::CONTROLLER;
+use crate::controller::names::ETCD_CLUSTER;
 use crate::{
     controller::{
         cache::Cache,
@@ -175,12 +175,12 @@ impl Clusters {
             Seen::Gone(cluster) => {
                 cache.recent.deleted(cluster);
                 self.known.remove(&cluster.name_any());
-                self.process.progress.forgotten(CONTROLLER, cluster.name_any());
+                self.process.progress.forgotten(ETCD_CLUSTER, cluster.name_any());
             }
             Seen::Listed => {
                 let there = cache.store.state().iter().map(|cluster| cluster.name_any()).collect();
                 for gone in self.known.difference(&there) {
-                    self.process.progress.forgotten(CONTROLLER, gone.as_str());
+                    self.process.progress.forgotten(ETCD_CLUSTER, gone.as_str());
                 }
                 for name in &there {
                     self.queue(name);
@@ -193,7 +193,7 @@ impl Clusters {
     fn queue(&self, name: &str) {
         // A standby takes up nothing, so that nothing waits for it.
         if self.process.leadership.is_held() {
-            self.process.progress.queued(CONTROLLER, name);
+            self.process.progress.queued(ETCD_CLUSTER, name);
         }
         self.waker.wake(name);
     }

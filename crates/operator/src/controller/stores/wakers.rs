@@ -15,7 +15,7 @@ use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{Cache, Seen, Stores, Wake, data_store_names, object_key};
 use crate::{
-    controller::{keyring::Keyring, tenant_control_plane},
+    controller::{keyring::Keyring, names},
     process::Process,
     tenant::Sessions,
 };
@@ -81,7 +81,7 @@ impl Tenants {
     fn wake(&self, tenant: &TenantControlPlane) {
         // A standby takes up nothing, however long its queue: that is no reason to call it stuck.
         if self.process.leadership.is_held() {
-            self.process.progress.queued(tenant_control_plane::CONTROLLER, object_key(tenant));
+            self.process.progress.queued(names::TENANT_CONTROL_PLANE, object_key(tenant));
         }
         let _ = self.wake.tenants.send(ObjectRef::from_obj(tenant));
     }
@@ -105,7 +105,7 @@ impl Tenants {
     }
 
     fn forget(&mut self, key: &str) {
-        self.process.progress.forgotten(tenant_control_plane::CONTROLLER, key);
+        self.process.progress.forgotten(names::TENANT_CONTROL_PLANE, key);
         if let Some(known) = self.known.remove(key) {
             self.keyring.drop_tenant(&known.uid);
             self.sessions.stop(&known.uid);

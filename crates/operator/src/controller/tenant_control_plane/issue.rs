@@ -24,8 +24,8 @@ use kube::Api;
 use super::{
     Shared,
     error::{Error, Halt},
-    keys,
-    observe::{self, Observed},
+    keys, namesake,
+    observe::Observed,
     secrets::{self, Good},
 };
 use crate::controller::timed::timed;
@@ -261,7 +261,7 @@ async fn find(shared: &Shared, resolved: &Resolved, which: TenantSecret) -> Resu
         .await
         .map_err(|source| Error::Read { what: format!("Secret {name}"), source: Box::new(source) })?;
     let Some(found) = found.filter(|found| found.metadata.deletion_timestamp.is_none()) else { return Ok(None) };
-    observe::not_of_a_namesake(&resolved.tenant, &found)?;
+    namesake::not_of_a_namesake(&resolved.tenant, &found)?;
     Ok(Some(secrets::own(which, Arc::new(found))))
 }
 

@@ -4,6 +4,7 @@
 //! the status says how it went.
 
 mod claim;
+mod erase;
 pub mod error;
 mod expose;
 mod finish;
@@ -12,6 +13,7 @@ mod granted;
 mod internal_ca;
 mod issue;
 mod keys;
+mod namesake;
 mod observe;
 mod place;
 mod report;
@@ -63,13 +65,11 @@ use super::{
     data_store::pool::Pool,
     keyring::Keyring,
     named_watch::NamedWatch,
+    names,
     stores::{Stores, Wake, object_key},
     timed::timed,
 };
 use crate::tenant::Sessions;
-
-/// Name of the controller in progress reports and metrics.
-pub const CONTROLLER: &str = "tenantcontrolplane";
 
 /// What all passes share.
 pub struct Shared {
@@ -192,7 +192,7 @@ async fn reconcile(tenant: Arc<TenantControlPlane>, shared: &Shared) -> Action {
         return Action::await_change();
     };
     let deadline = process.options.reconcile_timeout;
-    let busy = process.progress.started(CONTROLLER, object_key(tenant.as_ref()), deadline);
+    let busy = process.progress.started(names::TENANT_CONTROL_PLANE, object_key(tenant.as_ref()), deadline);
     let began = std::time::Instant::now();
     let (action, result) = if let Ok(ended) = tokio::time::timeout(deadline, pass(&tenant, shared)).await {
         drop(busy);
@@ -202,7 +202,7 @@ async fn reconcile(tenant: Arc<TenantControlPlane>, shared: &Shared) -> Action {
         tracing::warn!(seconds = deadline.as_secs(), "the pass took longer than its deadline and was cut");
         (Action::requeue(shared.backoff.next(&tenant.uid().unwrap_or_default())), "deadline")
     };
-    process.metrics.reconcile_ended(CONTROLLER, result, began.elapsed());
+    process.metrics.reconcile_ended(names::TENANT_CONTROL_PLANE, result, began.elapsed());
     action
 }
 

@@ -15,7 +15,7 @@ use kube::{Api, ResourceExt, runtime::reflector::ObjectRef};
 use super::{
     Shared,
     error::{Error, Halt},
-    observe,
+    namesake,
 };
 
 /// A Secret that exists and is good, as [`own`] shows it.
@@ -82,7 +82,7 @@ pub async fn create(shared: &Shared, resolved: &Resolved, which: TenantSecret, d
             format!("The Secret {} is being deleted and comes back when it is gone.", object.name_any()),
         )),
         Created::Existing(object) => {
-            observe::not_of_a_namesake(&resolved.tenant, &object)?;
+            namesake::not_of_a_namesake(&resolved.tenant, &object)?;
             shared.stores.secrets.recent.wrote(&object);
             let existing = own(which, Arc::new(object));
             if existing.data == desired.data {

@@ -26,8 +26,8 @@ use super::{
         observe::Observed,
         secrets,
     },
-    not_ready,
     overrides::Named,
+    trouble::not_ready,
 };
 use crate::controller::data_store::pool::Opened;
 

@@ -16,7 +16,7 @@ use kamaji_plan::{
 
 use super::{
     super::{Shared, error::Halt, observe::Observed, secrets},
-    not_ready,
+    trouble::not_ready,
 };
 use crate::controller::data_store::pool::Opened;
 
@@ -39,7 +39,8 @@ pub async fn config(
     let fresh = || uuid::Uuid::new_v4().to_string();
     let mut store = resolved.store.clone();
     // Running pods are given an endpoint that was found to answer, not one that somebody has just written down.
-    let known = live.map(|live| String::from_utf8_lossy(issuance::value(live, keys::DB_CONNECTION_STRING)).into_owned());
+    let known =
+        live.map(|live| String::from_utf8_lossy(issuance::value(live, keys::DB_CONNECTION_STRING)).into_owned());
     match opened {
         Some(opened) => store.endpoints.clone_from(&opened.connection.endpoints),
         None => store.endpoints.splice(0..0, known.filter(|known| !known.is_empty())).for_each(drop),

@@ -4,6 +4,7 @@ mod certificate;
 mod config;
 mod grant;
 pub mod overrides;
+mod trouble;
 
 use kamaji_api::contract::{keys, labels::component};
 use kamaji_datastore::Error as StoreError;
@@ -16,7 +17,12 @@ use kamaji_plan::{
     stored::Stored,
 };
 
-use self::{certificate::certificate, config::config, grant::grant};
+use self::{
+    certificate::certificate,
+    config::config,
+    grant::grant,
+    trouble::{known_bad, not_ready, unconfirmed},
+};
 use super::{
     Shared,
     error::{Error, Halt},
@@ -109,21 +115,4 @@ fn granted(shared: &Shared, observed: &Observed, name: &str, ended: Result<(), H
         },
         Err(halt) => Err(halt),
     }
-}
-
-fn known_bad(shared: &Shared, name: &str) -> bool {
-    let data_store = shared.stores.data_stores.get(None, name);
-    data_store.as_ref().and_then(|data_store| data_store.status.as_ref()).is_some_and(|status| !status.ready)
-}
-
-/// The sentence does not change while the cause stays, whatever the datastore answers: it is written to the status.
-fn unconfirmed(name: &str) -> Trouble {
-    let message = format!(
-        "The DataStore {name} does not answer or cannot be used; its conditions say why. It is tried again by itself."
-    );
-    Trouble::new("DataStoreNotReady", message)
-}
-
-fn not_ready(name: &str) -> Halt {
-    Halt::watch("DataStoreNotReady", format!("The DataStore {name} is not ready; its conditions say why."))
 }

@@ -8,9 +8,8 @@ use kamaji_plan::{override_record, resolve::Resolved};
 use kube::ResourceExt;
 
 use super::super::{
-    Shared,
+    Shared, erase,
     error::{Error, Halt},
-    finish,
 };
 use crate::controller::data_store::pool::Opened;
 
@@ -80,7 +79,7 @@ pub async fn take_back(shared: &Shared, resolved: &Resolved, deployment: &Deploy
         return Ok(());
     }
     for name in former {
-        finish::erase(shared, &resolved.tenant, &name, &resolved.store.identity).await?;
+        erase::erase(shared, &resolved.tenant, &name, &resolved.store.identity).await?;
         forget(shared, &resolved.tenant, &name).await?;
         tracing::info!(data_store = name, "what the tenant kept there is erased");
     }

@@ -1,0 +1,180 @@
+//! Which DataStore a tenant is placed on, how many it takes, and tenants that keep resources on two.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test ends by panicking, and acts as a user of the API"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kamaji_api::{DataStore, TenantControlPlane, conditions};
+use kamaji_plan::placement::Place;
+use kamaji_testkit::{
+    etcd::Etcd,
+    wait::{wait_for, wait_for_deletion},
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use support::{
+    SOON, create, data_store, phase,
+    stage::{Stage, Subject},
+    tenant,
+};
+
+/// A DataStore of its own etcd with these labels and annotations.
+async fn store(client: &Client, name: &str, metadata: Value) -> Etcd {
+    let etcd = data_store(client, name).await;
+    change(client, name, metadata).await;
+    let ready = |store: &DataStore| store.status.as_ref().is_some_and(|status| status.ready);
+    wait_for(&Api::<DataStore>::all(client.clone()), name, SOON, ready).await.unwrap();
+    etcd
+}
+
+async fn change(client: &Client, name: &str, metadata: Value) {
+    let patch = Patch::Merge(json!({"metadata": metadata}));
+    Api::<DataStore>::all(client.clone()).patch(name, &PatchParams::default(), &patch).await.unwrap();
+}
+
+async fn places(client: &Client, name: &str) -> usize {
+    Place::all(&Api::<DataStore>::all(client.clone()).get(name).await.unwrap()).len()
+}
+
+fn selects(spec: &mut Value, pool: &str) {
+    spec.as_object_mut().unwrap().remove("dataStore");
+    spec["dataStoreSelector"] = json!({"matchLabels": {"pool": pool}});
+}
+
+fn reason(tenant: &TenantControlPlane) -> Option<&str> {
+    let all = tenant.status.as_ref()?.conditions.as_deref()?;
+    let stalled = conditions::find(all, conditions::STALLED)?;
+    (stalled.status == "True").then_some(stalled.reason.as_str())
+}
+
+fn is_ready(tenant: &TenantControlPlane) -> bool {
+    let conditions = tenant.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions::is_true(conditions, conditions::READY)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_datastore_with_a_limit_of_ten_takes_ten_of_twenty_tenants_at_once_and_the_next_when_one_goes() {
+    let stage = Stage::shared().await;
+    let client = stage.cluster.api_server().client().unwrap();
+    let limit = json!({"labels": {"pool": "ten"}, "annotations": {"kamaji.clastix.io/tenant-limit": "10"}});
+    let _etcd = store(&client, "ten", limit).await;
+    let namespace = stage.cluster.api_server().namespace().await.unwrap();
+    let all: Vec<_> =
+        (0..20).map(|number| tenant(&namespace, &format!("t{number}"), "", |spec| selects(spec, "ten"))).collect();
+    futures::future::join_all(all.iter().map(|tenant| create(&client, tenant))).await;
+
+    let tenants: Api<TenantControlPlane> = Api::namespaced(client.clone(), &namespace);
+    let decided = |tenant: &TenantControlPlane| is_ready(tenant) || reason(tenant) == Some("NoDataStoreFits");
+    let mut placed = Vec::new();
+    let mut waits = Vec::new();
+    for tenant in &all {
+        let found = wait_for(&tenants, &tenant.name_any(), SOON, decided).await.unwrap();
+        if is_ready(&found) { placed.push(found.name_any()) } else { waits.push(found.name_any()) }
+    }
+    assert_eq!((placed.len(), waits.len()), (10, 10), "{placed:?}\n{}", stage.operator.log());
+    assert_eq!(places(&client, "ten").await, 10);
+    for name in &waits {
+        let tenant = tenants.get(name).await.unwrap();
+        assert!(tenant.status.unwrap().storage.data_store_name.is_none(), "{name} has nothing anywhere");
+    }
+
+    tenants.delete(&placed[0], &DeleteParams::default()).await.unwrap();
+    wait_for_deletion(&tenants, &placed[0], None, SOON).await.unwrap();
+    let any = waits.iter().map(|name| Box::pin(wait_for(&tenants, name, SOON, is_ready)));
+    futures::future::select_all(any).await.0.unwrap();
+    assert_eq!(places(&client, "ten").await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_stays_on_the_datastore_that_its_selector_found_and_one_that_nothing_fits_waits_for_it() {
+    let stage = Stage::shared().await;
+    let client = stage.cluster.api_server().client().unwrap();
+    let chosen = stage.created("chosen", "", |spec| selects(spec, "later")).await;
+    let sentence = chosen.condition(conditions::STALLED, "NoDataStoreFits").await;
+    assert!(sentence.starts_with("spec.dataStoreSelector: no DataStore has labels that match"), "{sentence}");
+
+    let _first = store(&client, "first", json!({"labels": {"pool": "later"}})).await;
+    phase(&chosen.client, &chosen.namespace, "chosen", "Ready").await;
+    let _second = store(&client, "second", json!({"labels": {"pool": "later"}})).await;
+    change(&client, "first", json!({"labels": {"pool": "other"}})).await;
+    let more = json!({"spec": {"controlPlane": {"deployment": {"replicas": 2}}}});
+    chosen.patch::<TenantControlPlane>("chosen", more).await;
+    let has_two = |deployment: &Deployment| deployment.spec.as_ref().unwrap().replicas == Some(2);
+    chosen.back::<Deployment>("chosen", has_two).await;
+    let kept = chosen.api::<TenantControlPlane>().get("chosen").await.unwrap();
+    assert_eq!(kept.status.unwrap().storage.data_store_name.as_deref(), Some("first"));
+    assert_eq!(kept.spec.data_store, None, "the specification is its owner's");
+}
+
+/// User names and key count below a prefix.
+async fn holdings(etcd: &Etcd, schema: &str) -> (Vec<String>, usize) {
+    let mut client = etcd.client().await.unwrap();
+    let users = client.user_list().await.unwrap().users().to_vec();
+    let options = etcd_client::GetOptions::new().with_prefix().with_count_only();
+    let keys = client.get(format!("/{schema}/"), Some(options)).await.unwrap().count();
+    (users, usize::try_from(keys).unwrap())
+}
+
+async fn arguments(subject: &Subject) -> Vec<String> {
+    let pod = subject.deployment().await.spec.unwrap().template.spec.unwrap();
+    pod.containers.into_iter().find(|container| container.name == "kube-apiserver").unwrap().args.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_tenant_keeps_on_a_second_datastore_is_erased_when_the_override_or_the_tenant_goes() {
+    let stage = Stage::shared().await;
+    let client = stage.cluster.api_server().client().unwrap();
+    let (one, two) = (store(&client, "one", json!({})).await, store(&client, "two", json!({})).await);
+    let over = |name: &'static str| {
+        move |spec: &mut Value| {
+            spec["dataStoreSchema"] = json!(name);
+            spec["dataStoreUsername"] = json!(name);
+            spec["dataStoreOverrides"] = json!([{"resource": "/events", "dataStore": "two"}]);
+        }
+    };
+    let leaves = stage.created("leaves", "one", over("leaves")).await;
+    let ends = stage.created("ends", "one", over("ends")).await;
+    for subject in [&leaves, &ends] {
+        phase(&subject.client, &subject.namespace, &subject.name, "Ready").await;
+        let flag = arguments(subject).await.into_iter().find(|flag| flag.starts_with("--etcd-servers-overrides="));
+        let endpoint = Api::<DataStore>::all(client.clone()).get("two").await.unwrap().spec.endpoints.remove(0);
+        assert_eq!(flag.unwrap(), format!("--etcd-servers-overrides=/events#https://{endpoint}"));
+        let bundle = subject.secret("datastore-certificate").await.data.unwrap();
+        let count = |key: &str| String::from_utf8(bundle[key].0.clone()).unwrap().matches("BEGIN CERT").count();
+        assert_eq!((count("ca.crt"), count("server.crt")), (2, 3), "both authorities, and a way to each");
+        let mut etcd = two.client().await.unwrap();
+        etcd.put(format!("/{}/events/a", subject.name), "value", None).await.unwrap();
+        for etcd in [&one, &two] {
+            assert!(holdings(etcd, &subject.name).await.0.contains(&subject.name));
+        }
+    }
+    let used = |store: &DataStore| store.status.as_ref().unwrap().used_by.as_ref().map_or(0, Vec::len) == 2;
+    wait_for(&Api::<DataStore>::all(client.clone()), "two", SOON, used).await.unwrap();
+
+    leaves.patch::<TenantControlPlane>("leaves", json!({"spec": {"dataStoreOverrides": null}})).await;
+    let gone = |store: &DataStore| store.annotations().keys().filter(|key| key.starts_with("overrides.")).count() == 1;
+    wait_for(&Api::<DataStore>::all(client.clone()), "two", SOON, gone).await.unwrap();
+    assert_eq!(holdings(&two, "leaves").await, (vec!["ends".to_owned(), "root".to_owned()], 0));
+    assert!(holdings(&one, "leaves").await.0.contains(&"leaves".to_owned()), "its own stays");
+    assert!(!arguments(&leaves).await.iter().any(|flag| flag.starts_with("--etcd-servers-overrides")));
+
+    ends.api::<TenantControlPlane>().delete("ends", &DeleteParams::default()).await.unwrap();
+    wait_for_deletion(&ends.api::<TenantControlPlane>(), "ends", None, SOON).await.unwrap();
+    let left: BTreeMap<_, _> =
+        [("one", holdings(&one, "ends").await), ("two", holdings(&two, "ends").await)].into_iter().collect();
+    assert_eq!(left["one"], (vec!["leaves".to_owned(), "root".to_owned()], 0));
+    assert_eq!(left["two"], (vec!["root".to_owned()], 0));
+}
