@@ -3,7 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use anyhow::{Result, bail};
 use serde::Serialize;
+
+/// Memory that one tenant needs, in MiB, and that must stay free besides.
+const TENANT_MIB: usize = 300;
+const RESERVE_MIB: usize = 1024;
 
 /// The machine, as its kernel describes it.
 #[derive(Debug, Clone, Serialize)]
@@ -23,6 +28,20 @@ pub struct Machine {
     pub system: String,
     /// Load average of the last minute at the start: what else kept the machine busy.
     pub load_at_start: String,
+}
+
+impl Machine {
+    /// Whether so many tenants have room.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn check_room_for(&self, tenants: usize) -> Result<()> {
+        let (needed, available) = (TENANT_MIB * tenants + RESERVE_MIB, self.memory_available_mib);
+        if u64::try_from(needed).is_ok_and(|needed| needed <= available) {
+            return Ok(());
+        }
+        bail!("{tenants} tenants need {needed} MiB of memory, and {available} MiB are available")
+    }
 }
 
 /// Reads the description from `/proc`; what cannot be read is empty or zero.
@@ -71,6 +90,14 @@ mod tests {
         assert_eq!(field(text, "MemTotal").unwrap(), "24689012");
         assert_eq!(field(text, "model name").unwrap(), "A CPU @ 2.00GHz");
         assert_eq!(field(text, "none"), None);
+    }
+
+    #[test]
+    fn tenants_without_room_are_refused_with_what_they_need() {
+        let machine = Machine { memory_available_mib: 2224, ..describe() };
+        assert!(machine.check_room_for(4).is_ok());
+        let refused = machine.check_room_for(5).unwrap_err().to_string();
+        assert_eq!(refused, "5 tenants need 2524 MiB of memory, and 2224 MiB are available");
     }
 
     #[test]

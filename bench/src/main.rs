@@ -3,8 +3,11 @@
 //! `cargo xtask bench --tenants N` runs it. Every number stands next to its target; those about time stand next to a floor
 //! that was measured in the same run, so that a slow machine is slow on both sides. A missed target does not fail the
 //! command. Whatever happens, the tenants are deleted at the end, and a run begins by sweeping away what a killed one left.
+//!
+//! `cargo xtask bench --datastores` measures the datastores instead: what a tenant on each of them takes and lists.
 
 mod copies;
+mod datastores;
 mod etcd;
 mod inventory;
 mod kubectl;
@@ -16,6 +19,7 @@ mod report;
 mod seen;
 mod statistics;
 mod sweep;
+mod table;
 mod tenant;
 
 use std::path::PathBuf;
@@ -34,17 +38,21 @@ use measure::{Bench, batch, by_hand, deletion, rest, single};
 use operator::{Operator, Place};
 use report::{Measure, Report};
 
-/// Memory that one tenant needs, in MiB, and that must stay free besides.
-const TENANT_MIB: u64 = 300;
-const RESERVE_MIB: u64 = 1024;
-
-/// Measures the operator with N tenants.
+/// Measures the operator with N tenants, or a tenant on each kind of datastore.
 #[derive(Debug, Parser)]
 #[command(name = "kamaji-bench")]
 struct Options {
     /// Number of tenants that are created at once.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=400), value_name = "N")]
-    tenants: u16,
+    #[arg(required_unless_present = "datastores", conflicts_with = "datastores")]
+    tenants: Option<u16>,
+    /// Measures a tenant on each of etcd, PostgreSQL, MariaDB and NATS instead, on servers that it starts. Of the other
+    /// options only --objects, --kubeconfig, --json and --kubernetes-version count.
+    #[arg(long)]
+    datastores: bool,
+    /// Objects that a tenant takes at a time, with --datastores.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u16).range(100..=10_000), value_name = "N")]
+    objects: u16,
     /// Rounds of one tenant and its floor, after one to warm up.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
@@ -79,7 +87,13 @@ struct Options {
 
 impl Options {
     fn count(&self) -> usize {
-        usize::from(self.tenants)
+        self.tenants.map_or(0, usize::from)
+    }
+
+    fn json(&self) -> PathBuf {
+        let default =
+            || if self.datastores { "datastores.json".into() } else { format!("tenants-{}.json", self.count()) };
+        self.json.clone().unwrap_or_else(|| default().into())
     }
 
     fn rest(&self) -> Duration {
@@ -89,7 +103,9 @@ impl Options {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Options::parse()).await {
+    let options = Options::parse();
+    let done = if options.datastores { run_datastores(&options).await } else { run(&options).await };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("\nerror: {error:#}");
@@ -98,16 +114,19 @@ async fn main() -> ExitCode {
     }
 }
 
+async fn run_datastores(options: &Options) -> Result<()> {
+    let asked = datastores::Asked {
+        kubeconfig: &options.kubeconfig,
+        version: &options.kubernetes_version,
+        objects: options.objects.into(),
+        json: &options.json(),
+    };
+    Box::pin(datastores::run(asked)).await
+}
+
 async fn run(options: &Options) -> Result<()> {
     let machine = machine::describe();
-    let needed = TENANT_MIB * u64::from(options.tenants) + RESERVE_MIB;
-    if machine.memory_available_mib < needed {
-        bail!(
-            "{} tenants need {needed} MiB of memory, and {} MiB are available: take fewer with --tenants",
-            options.tenants,
-            machine.memory_available_mib
-        );
-    }
+    machine.check_room_for(options.count()).context("take fewer with --tenants")?;
     let mut bench = connect(options).await?;
     let mut report = Report {
         began: jiff::Timestamp::now().to_string(),
@@ -132,8 +151,8 @@ async fn run(options: &Options) -> Result<()> {
     report.ended_early = measured.as_ref().err().map(|error| format!("{error:#}"));
     report.measures.sort_by_key(|measure| measure.id);
     println!("\n{}", report.table());
-    let path = options.json.clone().unwrap_or_else(|| format!("tenants-{}.json", options.tenants).into());
-    report.write(&path)?;
+    let path = options.json();
+    report::write(&path, &report)?;
     println!("All numbers: {}", path.display());
 
     eprintln!("cleaning up");

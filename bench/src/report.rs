@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::machine::Machine;
+use crate::table;
 
 /// Whether the target was met. A miss is a result, not a failure of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -62,6 +63,18 @@ impl Measure {
     }
 }
 
+/// Writes a report as JSON.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write(path: &Path, report: &impl Serialize) -> Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    let text = serde_json::to_string_pretty(report)? + "\n";
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Everything about one run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -85,18 +98,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// Writes it as JSON.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        }
-        let text = serde_json::to_string_pretty(self)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-    }
-
     /// The table, with a line about the machine.
     pub fn table(&self) -> String {
         let machine = &self.machine;
@@ -111,42 +112,16 @@ impl Report {
             machine.load_at_start,
             self.load_at_end
         );
-        let header = ["", "measure", "target", "value", "verdict"].map(str::to_owned);
-        let rows = self.measures.iter().map(|row| {
-            [
-                row.id.to_owned(),
-                row.what.clone(),
-                row.target.clone(),
-                row.value.clone(),
-                row.verdict.as_str().to_owned(),
-            ]
-        });
-        let rows: Vec<[String; 5]> = std::iter::once(header).chain(rows).collect();
-        let mut widths = [0; 5];
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        for (index, row) in rows.iter().enumerate() {
-            line(&mut text, row, &widths);
-            if index == 0 {
-                line(&mut text, &widths.map(|width| "-".repeat(width)), &widths);
-            }
-        }
+        let header = ["", "measure", "target", "value", "verdict"];
+        let rows = self.measures.iter().map(|row| [row.id, &row.what, &row.target, &row.value, row.verdict.as_str()]);
+        let rows: Vec<Vec<String>> =
+            std::iter::once(header).chain(rows).map(|row| row.map(str::to_owned).to_vec()).collect();
+        text.push_str(&table::markdown(&rows));
         if let Some(why) = &self.ended_early {
             let _ = writeln!(text, "\nThe run ended early: {why}");
         }
         text
     }
-}
-
-/// A row of a Markdown table, so that it can be pasted into one.
-fn line(text: &mut String, cells: &[String; 5], widths: &[usize; 5]) {
-    for (cell, width) in cells.iter().zip(widths) {
-        let _ = write!(text, "| {cell:width$} ");
-    }
-    text.push_str("|\n");
 }
 
 #[cfg(test)]
@@ -188,7 +163,7 @@ mod tests {
     fn the_file_holds_every_number_of_the_table() {
         let folder = std::env::temp_dir().join(format!("kamaji-bench-{}", std::process::id()));
         let path = folder.join("report.json");
-        report().write(&path).unwrap();
+        write(&path, &report()).unwrap();
         let written: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(written["measures"][0]["verdict"], "missed");

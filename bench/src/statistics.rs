@@ -14,6 +14,15 @@ pub fn median(values: &[f64]) -> Option<f64> {
     Some(f64::midpoint(*lower, *upper))
 }
 
+/// The smallest value that a `part` of all, from 0 to 1, does not exceed; `None` of nothing.
+pub fn percentile(values: &[f64], part: f64) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let count = number(sorted.len());
+    let below = (1..=sorted.len()).take_while(|rank| number(*rank) < part * count).count();
+    sorted.get(below).copied()
+}
+
 /// Mean, and the standard error of the mean; `None` of fewer than two values.
 pub fn mean(values: &[f64]) -> Option<(f64, f64)> {
     let count = number(values.len());
@@ -32,7 +41,7 @@ pub fn mebibytes(bytes: u64) -> f64 {
 }
 
 /// A count as a number to divide by.
-#[expect(clippy::cast_precision_loss, reason = "counts of tenants")]
+#[expect(clippy::cast_precision_loss, reason = "counts of tenants and objects")]
 pub fn number(count: usize) -> f64 {
     count as f64
 }
@@ -51,6 +60,15 @@ mod tests {
         assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
         assert_eq!(median(&[9.0, 1.0, 3.0]), Some(3.0));
         assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn a_hundredth_of_the_values_lies_above_the_percentile() {
+        let values: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        assert_eq!(percentile(&values, 0.99), Some(198.0));
+        assert_eq!(percentile(&values, 0.5), Some(100.0));
+        assert_eq!(percentile(&[7.0], 0.99), Some(7.0));
+        assert_eq!(percentile(&[], 0.5), None);
     }
 
     #[test]

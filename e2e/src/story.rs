@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -45,9 +45,22 @@ impl Story {
         F: FnOnce(Self) -> T,
         T: Future<Output = Result<()>>,
     {
+        let kubeconfig = std::env::var_os("KUBECONFIG").map_or_else(|| PathBuf::from(LOCAL), PathBuf::from);
+        Self::tell_on(&kubeconfig, name, story).await
+    }
+
+    /// As [`Story::tell`], on the cluster of this kubeconfig.
+    ///
+    /// # Errors
+    /// As [`Story::tell`].
+    pub async fn tell_on<F, T>(kubeconfig: &Path, name: &str, story: F) -> Result<()>
+    where
+        F: FnOnce(Self) -> T,
+        T: Future<Output = Result<()>>,
+    {
         // A second provider in the tree would make the choice ambiguous; the first installation counts.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = client().await?;
+        let client = client(kubeconfig).await?;
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let mut namespace = Namespace::default();
         namespace.metadata.generate_name = Some(format!("e2e-{name}-"));
@@ -110,9 +123,8 @@ pub fn dump_folder() -> PathBuf {
     std::env::var_os("KAMAJI_E2E_DUMP").map_or_else(|| std::env::temp_dir().join("kamaji-e2e"), PathBuf::from)
 }
 
-async fn client() -> Result<Client> {
-    let path = std::env::var_os("KUBECONFIG").map_or_else(|| PathBuf::from(LOCAL), PathBuf::from);
-    let kubeconfig = Kubeconfig::read_from(&path)
+async fn client(path: &Path) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(path)
         .with_context(|| format!("{} cannot be read; `cargo xtask up` starts a cluster", path.display()))?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     // A watch is quiet for as long as nothing happens.

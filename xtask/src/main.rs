@@ -66,7 +66,7 @@ enum Verb {
     Oracle(oracle::Options),
     /// Runs Kubernetes' own end-to-end tests against a tenant with one worker.
     Conformance(conformance::Options),
-    /// Measures what the operator costs for N tenants on the local cluster.
+    /// Measures on the local cluster what the operator costs for N tenants, or what the datastores give.
     Bench(bench::Options),
     /// Builds the real Kubernetes parts into the cache.
     Parts {
@@ -108,6 +108,6 @@ fn run(arguments: Arguments) -> Result<()> {
         Verb::Test(options) => test::run(&options, &progress),
         Verb::Oracle(options) => oracle::run(&options, &progress),
         Verb::Conformance(options) => conformance::run(&options, &progress),
-        Verb::Bench(options) => bench::run(&options),
+        Verb::Bench(options) => bench::run(&options, &progress),
     }
 }

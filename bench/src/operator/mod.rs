@@ -14,7 +14,7 @@ use kube::{Api, Client, Config};
 
 pub use find::Leader;
 pub use metrics::Metrics;
-pub use usage::Usage;
+pub use usage::{Usage, of as usage_of};
 
 use crate::kubectl::Kubectl;
 

@@ -17,6 +17,44 @@ pub(crate) struct Record {
     user: String,
 }
 
+/// What a call would write down, and whether what carries no record may become its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    record: Record,
+    takes_over: bool,
+}
+
+impl Wanted {
+    /// For this tenant of this owner.
+    pub fn new(owner: &str, tenant: &Tenant, takes_over: bool) -> Self {
+        Self { record: Record::new(owner, tenant), takes_over }
+    }
+
+    /// Refuses what carries no record: an application's database and login look just like those of an older tenant.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] unless the tenant is known to be older than the records.
+    pub fn take_over(&self) -> Result<(), Error> {
+        if self.takes_over {
+            return Ok(());
+        }
+        let Record { schema, user, .. } = &self.record;
+        let detail = format!(
+            "what the datastore has under the schema {schema:?} and the user {user:?} was not made for this tenant; choose \
+             other names, or delete it if nobody needs it"
+        );
+        Err(Error::Conflict { detail })
+    }
+}
+
+impl std::ops::Deref for Wanted {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        &self.record
+    }
+}
+
 /// What a record means to whoever asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {

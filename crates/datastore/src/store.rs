@@ -21,6 +21,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// call that names one tenant needs it. etcd has no place for such a record and does without.
     fn for_owner(&self, owner: &str) -> Arc<dyn Store>;
 
+    /// The same store, for a tenant that is known to have been set up here before: what carries no record, and is just as
+    /// the Go operator makes it, is taken for the tenant's own. For all others such a thing is somebody else's.
+    fn taking_over(&self) -> Arc<dyn Store>;
+
     /// Makes the tenant's place and login, or repairs what is half-made. Says what it changed; nothing, when all was
     /// there. The password is compared by logging in with it, and changed only when the server refuses it.
     ///

@@ -11,7 +11,7 @@ use super::names::{self, account, identifier};
 use super::observe::{Holding, Observed, observe};
 use super::query::{code, is_race, text};
 use super::steps::{change_password, missing};
-use crate::record::{self, Record};
+use crate::record::{self, Wanted};
 use crate::sessions::{Lease, SLOW_TIMEOUT, Sessions};
 use crate::sql::PasswordIs;
 use crate::tenant::{OWN_LOGIN, refuse};
@@ -32,23 +32,28 @@ const NEEDED: [&str; 10] =
 pub struct MySqlStore {
     sessions: Arc<Sessions<Dialer>>,
     owner: Option<Arc<str>>,
+    takes_over: bool,
 }
 
 impl MySqlStore {
     /// Checks the connection's endpoints and TLS material; dials nothing.
     pub fn open(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self { sessions: Arc::new(Sessions::open(connection, Dialer::new(connection)?)?), owner: None })
+        Ok(Self {
+            sessions: Arc::new(Sessions::open(connection, Dialer::new(connection)?)?),
+            owner: None,
+            takes_over: false,
+        })
     }
 
     /// The record of a tenant whose names are good.
-    fn check(&self, tenant: &Tenant) -> Result<Record, Error> {
+    fn check(&self, tenant: &Tenant) -> Result<Wanted, Error> {
         tenant.check_names()?;
         names::check(tenant)?;
         if self.sessions.dialer().login() == Some(tenant.user.as_str()) {
             return Err(refuse("user", &tenant.user, OWN_LOGIN));
         }
         let owner = record::required(Driver::MySql, self.owner.as_deref(), tenant)?;
-        Ok(Record::new(owner, tenant))
+        Ok(Wanted::new(owner, tenant, self.takes_over))
     }
 
     async fn lease(&self, operation: &str) -> Result<(Lease<'_, Dialer>, Server), Error> {
@@ -65,10 +70,13 @@ async fn held(
     lease: &mut Lease<'_, Dialer>,
     server: &Server,
     tenant: &Tenant,
-    record: &Record,
+    record: &Wanted,
 ) -> Result<(Observed, Holding), Error> {
     let observed = observe(lease, server, tenant).await?;
     let holding = observed.holding(tenant, record, server.wildcards)?;
+    if holding == Holding::Adoptable {
+        record.take_over()?;
+    }
     Ok((observed, holding))
 }
 
@@ -77,7 +85,7 @@ async fn set_up(
     lease: &mut Lease<'_, Dialer>,
     server: &Server,
     tenant: &Tenant,
-    record: &Record,
+    record: &Wanted,
     password: &Secret,
     changed: &mut Changed,
 ) -> Result<(), Error> {
@@ -155,6 +163,10 @@ async fn lacks(lease: &mut Lease<'_, Dialer>, operation: &str) -> Result<Vec<&'s
 impl Store for MySqlStore {
     fn for_owner(&self, owner: &str) -> Arc<dyn Store> {
         Arc::new(Self { owner: Some(owner.into()), ..self.clone() })
+    }
+
+    fn taking_over(&self) -> Arc<dyn Store> {
+        Arc::new(Self { takes_over: true, ..self.clone() })
     }
 
     async fn ensure_tenant(&self, tenant: &Tenant) -> Result<Changed, Error> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::claim::{self, CLAIM, Holding, Observed, observe, stream};
 use super::dial::Dialer;
-use crate::record::{self, Record};
+use crate::record::{self, Wanted};
 use crate::sessions::{Lease, Sessions};
 use crate::tenant::refuse;
 use crate::{Change, Changed, Connection, Driver, Error, Health, Leftovers, Sizes, Store, Tenant, TenantSize};
@@ -19,21 +19,27 @@ use crate::{Change, Changed, Connection, Driver, Error, Health, Leftovers, Sizes
 pub struct NatsStore {
     sessions: Arc<Sessions<Dialer>>,
     owner: Option<Arc<str>>,
+    takes_over: bool,
 }
 
 impl NatsStore {
     /// Checks the connection's endpoints and TLS material; dials nothing.
     pub fn open(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self { sessions: Arc::new(Sessions::open(connection, Dialer::new(connection)?)?), owner: None })
+        Ok(Self {
+            sessions: Arc::new(Sessions::open(connection, Dialer::new(connection)?)?),
+            owner: None,
+            takes_over: false,
+        })
     }
 
     /// The record of a tenant whose bucket has a good name. Its user is the DataStore's own: it says nothing of the
     /// tenant, and changes with the DataStore.
-    fn check(&self, tenant: &Tenant) -> Result<Record, Error> {
+    fn check(&self, tenant: &Tenant) -> Result<Wanted, Error> {
         let schema = &tenant.schema;
         check_bucket(schema)?;
         let owner = record::required(Driver::Nats, self.owner.as_deref(), tenant)?;
-        Ok(Record::new(owner, &Tenant { schema: schema.clone(), user: String::new(), password: None }))
+        let bucket = Tenant { schema: schema.clone(), user: String::new(), password: None };
+        Ok(Wanted::new(owner, &bucket, self.takes_over))
     }
 }
 
@@ -46,9 +52,12 @@ fn check_bucket(schema: &str) -> Result<(), Error> {
 }
 
 /// What is there, once it is known not to be somebody else's.
-async fn held(lease: &mut Lease<'_, Dialer>, tenant: &Tenant, record: &Record) -> Result<(Observed, Holding), Error> {
+async fn held(lease: &mut Lease<'_, Dialer>, tenant: &Tenant, record: &Wanted) -> Result<(Observed, Holding), Error> {
     let observed = observe(lease, "say whose it is").await?;
     let holding = observed.holding(tenant, record)?;
+    if holding == Holding::Adoptable {
+        record.take_over()?;
+    }
     Ok((observed, holding))
 }
 
@@ -60,6 +69,10 @@ fn number(value: &Value, path: &str) -> Option<u64> {
 impl Store for NatsStore {
     fn for_owner(&self, owner: &str) -> Arc<dyn Store> {
         Arc::new(Self { owner: Some(owner.into()), ..self.clone() })
+    }
+
+    fn taking_over(&self) -> Arc<dyn Store> {
+        Arc::new(Self { takes_over: true, ..self.clone() })
     }
 
     async fn ensure_tenant(&self, tenant: &Tenant) -> Result<Changed, Error> {

@@ -11,7 +11,7 @@ use super::dial::Dialer;
 use super::observe::{Holding, Observed, observe};
 use super::query::{failed, get, identifier, is, is_race};
 use super::steps::{change_password, join, missing};
-use crate::record::{self, Record};
+use crate::record::{self, Wanted};
 use crate::sessions::{Lease, SLOW_TIMEOUT, Sessions};
 use crate::sql::PasswordIs;
 use crate::tenant::{OWN_LOGIN, refuse};
@@ -29,18 +29,23 @@ const SESSIONS_END: Duration = Duration::from_secs(5);
 pub struct PostgresStore {
     sessions: Arc<Sessions<Dialer>>,
     owner: Option<Arc<str>>,
+    takes_over: bool,
 }
 
 /// A tenant whose names were checked, and whose owner is known.
 struct Asked<'a> {
     tenant: &'a Tenant,
-    record: Record,
+    record: Wanted,
 }
 
 impl PostgresStore {
     /// Checks the connection's endpoints and TLS material; dials nothing.
     pub fn open(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self { sessions: Arc::new(Sessions::open(connection, Dialer::new(connection)?)?), owner: None })
+        Ok(Self {
+            sessions: Arc::new(Sessions::open(connection, Dialer::new(connection)?)?),
+            owner: None,
+            takes_over: false,
+        })
     }
 
     fn check<'a>(&self, tenant: &'a Tenant) -> Result<Asked<'a>, Error> {
@@ -60,13 +65,16 @@ impl PostgresStore {
             return Err(refuse("user", &tenant.user, OWN_LOGIN));
         }
         let owner = record::required(Driver::PostgreSql, self.owner.as_deref(), tenant)?;
-        Ok(Asked { tenant, record: Record::new(owner, tenant) })
+        Ok(Asked { tenant, record: Wanted::new(owner, tenant, self.takes_over) })
     }
 
     /// What is there, once it is known not to be somebody else's.
     async fn held(&self, lease: &mut Lease<'_, Dialer>, asked: &Asked<'_>) -> Result<(Observed, Holding, bool), Error> {
         let observed = observe(lease, asked.tenant).await?;
         let holding = observed.holding(asked.tenant, &asked.record)?;
+        if holding == Holding::Adoptable {
+            asked.record.take_over()?;
+        }
         let superuser = lease.session().is_some_and(|session| session.login.superuser);
         Ok((observed, holding, superuser))
     }
@@ -152,6 +160,10 @@ async fn drop_role(lease: &mut Lease<'_, Dialer>, tenant: &Tenant) -> Result<(),
 impl Store for PostgresStore {
     fn for_owner(&self, owner: &str) -> Arc<dyn Store> {
         Arc::new(Self { owner: Some(owner.into()), ..self.clone() })
+    }
+
+    fn taking_over(&self) -> Arc<dyn Store> {
+        Arc::new(Self { takes_over: true, ..self.clone() })
     }
 
     async fn ensure_tenant(&self, tenant: &Tenant) -> Result<Changed, Error> {

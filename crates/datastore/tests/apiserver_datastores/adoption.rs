@@ -38,8 +38,9 @@ async fn a_role_and_database_of_the_go_operator_are_taken_over_on_postgres() {
         ],
     )
     .await;
-    let (store, tenant) = (live.store("uid-go"), tenant("go", "go-user"));
+    let (store, tenant) = (live.store("uid-go").taking_over(), tenant("go", "go-user"));
     live.write_as(&tenant).await.unwrap();
+    assert_eq!(live.store("new").ensure_tenant(&tenant).await.unwrap_err().category(), "conflict");
     assert!(!store.is_set_up(&tenant).await.unwrap());
     assert_eq!(store.ensure_tenant(&tenant).await.unwrap().0, [Change::OwnerRecorded, Change::PublicRevoked]);
     assert!(store.is_set_up(&tenant).await.unwrap());
@@ -62,7 +63,7 @@ async fn a_user_and_database_of_the_go_operator_are_taken_over_on_mariadb() {
         ],
     )
     .await;
-    let (store, tenant) = (live.store("uid-go"), tenant("go_op", "8f2e8d97-80b5-4d74-87de-ba15903f2bb2"));
+    let (store, tenant) = (live.store("uid-go").taking_over(), tenant("go_op", "8f2e8d97-80b5-4d74-87de-ba15903f2bb2"));
     live.write_as(&tenant).await.unwrap();
     assert_eq!(
         store.ensure_tenant(&tenant).await.unwrap().0,
@@ -85,7 +86,7 @@ async fn a_tenant_of_the_go_operator_that_is_deleted_first_is_erased_too() {
         &["CREATE ROLE \"go2-user\" LOGIN PASSWORD 'x'", "CREATE DATABASE \"go2\" OWNER \"go2-user\""],
     )
     .await;
-    let (store, tenant) = (live.store("uid-go2"), tenant("go2", "go2-user"));
+    let (store, tenant) = (live.store("uid-go2").taking_over(), tenant("go2", "go2-user"));
     store.revoke(&tenant).await.unwrap();
     store.erase(&tenant).await.unwrap();
     assert!(store.recount(&tenant).await.unwrap().is_empty());
@@ -94,7 +95,7 @@ async fn a_tenant_of_the_go_operator_that_is_deleted_first_is_erased_too() {
 #[tokio::test]
 async fn a_bucket_of_the_go_operator_is_taken_over_on_nats() {
     let live = Live::nats().await;
-    let (store, tenant) = (live.store("uid-go"), tenant("go", "go-user"));
+    let (store, tenant) = (live.store("uid-go").taking_over(), tenant("go", "go-user"));
     live.write_as(&tenant).await.unwrap();
     assert_eq!(store.ensure_tenant(&tenant).await.unwrap().0, [Change::OwnerRecorded]);
     assert!(store.is_set_up(&tenant).await.unwrap());

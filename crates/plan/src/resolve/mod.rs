@@ -172,6 +172,16 @@ impl Resolved {
     }
 }
 
+/// Whether nothing is in the specification that cannot be read.
+///
+/// # Errors
+/// The first field that cannot be read.
+pub fn readable(tenant: &TenantControlPlane) -> Result<(), Rejection> {
+    let Some(path) = &tenant.spec.unreadable else { return Ok(()) };
+    let message = "it has a value that cannot be read; correct it, nothing is done until then";
+    Err(Rejection::new("InvalidSpec", path.clone(), message))
+}
+
 /// Fills in defaults and checks every rule.
 ///
 /// # Errors
@@ -181,10 +191,7 @@ pub fn resolve(tenant: &Arc<TenantControlPlane>, observed: &Observed<'_>) -> Res
     let metadata = &tenant.metadata;
     let name = metadata.name.clone().unwrap_or_default();
     let namespace = metadata.namespace.clone().unwrap_or_default();
-    if let Some(path) = &spec.unreadable {
-        let message = "it has a value that cannot be read; correct it, nothing is done until then";
-        return Err(Rejection::new("InvalidSpec", path.clone(), message));
-    }
+    readable(tenant)?;
     checks::name(&name)?;
     let installed = installed_version(tenant, observed.deployment);
     let version = Version::check(&spec.kubernetes.version, installed.as_ref())?;

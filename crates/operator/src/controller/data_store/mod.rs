@@ -17,7 +17,7 @@ use kamaji_api::{
     conditions::{self, ConditionStatus},
     contract,
 };
-use kamaji_pki::Authority;
+use kamaji_pki::{Authority, Certificate};
 use kamaji_plan::claim;
 use kube::{
     ResourceExt,
@@ -192,6 +192,13 @@ async fn open(data_store: &DataStore, shared: &Shared) -> Result<Arc<Opened>, Fa
     {
         return Ok(opened);
     }
+    if let Some(sentence) = expired(&material.authority) {
+        return Err((reason::TLS, sentence));
+    }
+    if data_store.spec.driver == Driver::Nats && material.connection.basic_auth.is_none() {
+        let sentence = "spec.basicAuth is missing: on NATS the tenant logs in with it; give a username and a password";
+        return Err((reason::BASIC_AUTH, sentence.to_owned()));
+    }
     let signs = data_store.spec.driver == Driver::Etcd;
     let authority = signs.then(|| Authority::from_pem(&material.authority, &material.authority_key)).transpose();
     let authority =
@@ -205,6 +212,17 @@ async fn open(data_store: &DataStore, shared: &Shared) -> Result<Arc<Opened>, Fa
         authority_pem: material.authority,
         authority_key: material.authority_key,
     }))
+}
+
+/// Why the authorities cannot be used any more: Go programs refuse what has ended, our own TLS library does not look.
+fn expired(bundle: &[u8]) -> Option<String> {
+    let authorities = Certificate::bundle_from_pem(bundle).ok().filter(|all| !all.is_empty())?;
+    let now = Timestamp::now();
+    let last = authorities.iter().map(Certificate::not_after).max().filter(|last| *last < now)?;
+    Some(format!(
+        "spec.tlsConfig.certificateAuthority.certificate: it ended at {last}; give the authority that signs the \
+         server's certificate now"
+    ))
 }
 
 fn wake_tenants(name: &str, shared: &Shared) {

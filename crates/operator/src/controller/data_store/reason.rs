@@ -13,7 +13,7 @@ const WARNING: &str = "DataStoreWarning";
 /// Certificates and keys, ours or the server's.
 pub const TLS: &str = "TLSConfigurationValidationFailed";
 /// Login and password.
-const BASIC_AUTH: &str = "BasicAuthValidationFailed";
+pub const BASIC_AUTH: &str = "BasicAuthValidationFailed";
 
 /// The reason of a failed call.
 pub fn of_call(error: &Error, spec: &DataStoreSpec) -> &'static str {

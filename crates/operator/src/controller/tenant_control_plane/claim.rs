@@ -16,7 +16,11 @@ use super::{Shared, observe::Observed};
 /// The rejection, as a sentence.
 pub fn check(shared: &Shared, resolved: &Resolved, observed: &Observed) -> Result<(), Rejection> {
     let tenants = shared.stores.tenants.store.state();
-    let reserved = observed.data_store.as_deref().map(Reservation::all).unwrap_or_default();
+    let mut reserved = observed.data_store.as_deref().map(Reservation::all).unwrap_or_default();
+    for other in &resolved.store.overrides {
+        let data_store = shared.stores.data_stores.get(None, &other.store);
+        reserved.extend(data_store.as_deref().map(Reservation::all).unwrap_or_default());
+    }
     claim::check(resolved, observed.deployment.as_deref(), &Others { tenants: &tenants, reserved: &reserved })
 }
 

@@ -24,6 +24,7 @@ pub async fn erase(
     let opened = shared.pool.get(name).ok_or_else(|| no_store(shared, tenant, name))?;
     let place = Tenant { schema: identity.schema.clone(), user: identity.user.clone(), password: None };
     let store = opened.store.for_owner(&tenant.uid().unwrap_or_default());
+    let store = if was_set_up(tenant) { store.taking_over() } else { store };
     let erased = async {
         store.revoke(&place).await?;
         store.erase(&place).await?;
@@ -45,8 +46,8 @@ pub async fn erase(
     Ok(())
 }
 
-/// The status says so from the first pass on that found the place complete.
-fn was_set_up(tenant: &TenantControlPlane) -> bool {
+/// Whether the tenant had its place on its datastore: the status says so from the first pass on that found it complete.
+pub fn was_set_up(tenant: &TenantControlPlane) -> bool {
     tenant.status.as_ref().is_some_and(|status| status.storage.setup.schema.is_some())
 }
 

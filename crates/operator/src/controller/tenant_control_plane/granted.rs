@@ -35,6 +35,12 @@ impl Granted {
         })
     }
 
+    /// Whether a datastore was ever seen to take this very login.
+    pub fn takes(&self, tenant_uid: &str, store: &str, tenant: &Tenant) -> bool {
+        let looks = self.looks();
+        looks.get(tenant_uid).and_then(|looks| looks.get(store)).is_some_and(|look| look.tenant == *tenant)
+    }
+
     /// Whether the rights on a datastore were ever seen complete by this process.
     pub fn was(&self, tenant_uid: &str, store: &str) -> bool {
         self.looks().get(tenant_uid).is_some_and(|looks| looks.contains_key(store))

@@ -38,7 +38,7 @@ use kamaji_plan::{
     internal_ca::InternalCa,
     issuance::Moment,
     issued::Issued,
-    resolve::Resolved,
+    resolve::{self, Resolved},
     status::{conditions::Trouble, tenant::TenantReport},
     stored::Stored,
 };
@@ -265,6 +265,7 @@ async fn steps(
     let mut observed = observe::observe(shared, tenant).await?;
     findings.deployment = observed.deployment.as_deref().cloned();
     findings.service = observed.service.as_deref().cloned();
+    resolve::readable(tenant)?;
     let choice = place::choose(shared, tenant, observed.deployment.as_deref())?;
     let resolved = observed.resolve(shared, tenant, &choice.data_store, moment.now)?;
     let resolved = findings.resolved.insert(resolved).clone();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kamaji_api::contract::keys;
+use kamaji_api::contract::{annotations, keys};
 use kamaji_apply::EventType;
 use kamaji_datastore::Tenant;
 use kamaji_plan::{
@@ -64,6 +64,13 @@ pub async fn config(
     let secret = secrets::hold(shared, secret).await?;
     shared.keyring.keep(&resolved.uid, which, &secret);
     Ok(secret)
+}
+
+/// Whether the pods that run were told something else. On etcd they log in with a certificate alone.
+pub fn is_news(resolved: &Resolved, observed: &Observed, config: &secrets::Good) -> bool {
+    let template = observed.deployment.as_ref().and_then(|live| live.spec.as_ref()?.template.metadata.as_ref());
+    let told = template.and_then(|metadata| metadata.annotations.as_ref()?.get(annotations::STORAGE_CONFIG));
+    resolved.store.kine.is_some() && told.is_some_and(|told| *told != issuance::digest(config).hash)
 }
 
 /// The tenant as its datastore knows it.

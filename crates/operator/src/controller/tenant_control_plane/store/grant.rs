@@ -8,7 +8,7 @@ use kamaji_plan::resolve::Resolved;
 use kube::Api;
 
 use super::super::{
-    Shared,
+    Shared, erase,
     error::{Error, Halt},
     finish::Held,
 };
@@ -30,6 +30,8 @@ pub async fn grant(
         return Ok(());
     }
     let store = opened.store.for_owner(&resolved.uid);
+    // The status alone tells: a name that a new tenant asks for may be an application's.
+    let store = if erase::was_set_up(&resolved.tenant) { store.taking_over() } else { store };
     let failed = |source| Error::Store { name: name.to_owned(), source };
     if held == Held::Now || !store.is_set_up(tenant).await.map_err(failed)? {
         if held == Held::Before {

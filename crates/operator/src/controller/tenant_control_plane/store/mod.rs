@@ -79,6 +79,11 @@ pub async fn store(
         };
         trouble = trouble.or(found);
     }
+    // Pods do not roll onto a login that the datastore does not have yet.
+    let name = &resolved.store.name;
+    if config::is_news(resolved, observed, &config) && !shared.granted.takes(&resolved.uid, name, &tenant) {
+        return Err(not_ready(name));
+    }
     // On NATS it is the DataStore's.
     let user = String::from_utf8_lossy(issuance::value(&config, keys::DB_USER)).into_owned();
     let stored = Stored {
