@@ -290,6 +290,23 @@ async fn an_applications_database_and_role_are_no_tenants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_applications_database_and_user_are_no_tenants() {
+    let stage = Stage::shared().await;
+    let live = hold(Driver::MySql).await;
+    let store = Store::ready(stage, &live, "app").await;
+    live.run(&[
+        "CREATE DATABASE shop",
+        "CREATE USER shop@'%' IDENTIFIED BY 'kept'",
+        "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX ON shop.* TO shop@'%'",
+    ])
+    .await;
+    is_refused(stage, &live, &store, ("shop", "shop"), "DataStoreFailed", &["\"shop\"", "not made for this tenant"])
+        .await;
+    let shop = Login { schema: "shop".into(), user: "shop".into(), password: "kept".into(), certificate: None };
+    live.write_as(&shop).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_applications_bucket_is_no_tenants() {
     let stage = Stage::shared().await;
     let live = hold(Driver::Nats).await;

@@ -29,7 +29,8 @@ pub fn check<T: AsRef<TenantControlPlane>>(
 ) -> Result<(), Rejection> {
     let (tenant, store) = (&resolved.tenant, &resolved.store);
     let named = tenant.spec.data_store.as_deref().filter(|named| !named.is_empty()).unwrap_or(&store.name);
-    if let Some(present) = present_store(tenant, live).filter(|present| present != named) {
+    let present = present_store(tenant, live).unwrap_or_else(|| store.name.clone());
+    if present != named {
         let message = format!(
             "the tenant's data is on the DataStore \"{present}\", and moving it to \"{named}\" is not supported by this \
              release; set it back",
@@ -115,7 +116,12 @@ pub fn taken<T: AsRef<TenantControlPlane>>(
 ) -> Option<&'static str> {
     let rank = |tenant: &TenantControlPlane| {
         let has = tenant.status.as_ref().is_some_and(|status| status.storage.setup.schema.is_some());
-        (!has, tenant.metadata.creation_timestamp.as_ref().map(|time| time.0), tenant.metadata.uid.clone())
+        (
+            !has,
+            !is_held(tenant),
+            tenant.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            tenant.metadata.uid.clone(),
+        )
     };
     let others = || others.iter().map(AsRef::as_ref).filter(|other| other.metadata.uid != tenant.metadata.uid);
     let near = |other: &&TenantControlPlane| uses(other, store) || is_undecided(other);
@@ -125,6 +131,16 @@ pub fn taken<T: AsRef<TenantControlPlane>>(
         uids.flat_map(|uid| [uid.to_owned(), uid.replace('-', "")])
             .find_map(|uid| same(tenant, identity, &StoreIdentity { schema: uid.clone(), user: uid }))
     })
+}
+
+/// The field with a name that a certain other tenant has.
+pub fn taken_by(
+    tenant: &TenantControlPlane,
+    identity: &StoreIdentity,
+    other: &TenantControlPlane,
+) -> Option<&'static str> {
+    let theirs = names(other).filter(|_| other.metadata.uid != tenant.metadata.uid)?;
+    same(tenant, identity, &theirs)
 }
 
 /// The field with a name that a tenant left on the datastore, and that tenant.

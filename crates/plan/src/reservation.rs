@@ -17,6 +17,8 @@ pub struct Reservation {
     pub tenant: String,
     /// Its names.
     pub identity: StoreIdentity,
+    /// Whether it was seen to have its place under them: what bears no owner's record is its own then.
+    pub set_up: bool,
 }
 
 /// As it is written.
@@ -25,6 +27,8 @@ struct Written {
     tenant: String,
     schema: String,
     user: String,
+    #[serde(default)]
+    set_up: bool,
 }
 
 impl Reservation {
@@ -36,6 +40,7 @@ impl Reservation {
             uid: part(&metadata.uid),
             tenant: format!("{}/{}", part(&metadata.namespace), part(&metadata.name)),
             identity,
+            set_up: tenant.status.as_ref().is_some_and(|status| status.storage.setup.schema.is_some()),
         }
     }
 
@@ -47,7 +52,7 @@ impl Reservation {
     /// Value of the annotation.
     pub fn value(&self) -> String {
         let StoreIdentity { schema, user } = &self.identity;
-        serde_json::json!({"tenant": self.tenant, "schema": schema, "user": user}).to_string()
+        serde_json::json!({"tenant": self.tenant, "schema": schema, "user": user, "set_up": self.set_up}).to_string()
     }
 
     /// What is reserved on a DataStore, by UID. What cannot be read reserves nothing.
@@ -56,8 +61,8 @@ impl Reservation {
         annotations
             .filter_map(|(key, value)| {
                 let uid = key.strip_prefix(RESERVED_PREFIX)?.to_owned();
-                let Written { tenant, schema, user } = serde_json::from_str(value).ok()?;
-                Some(Self { uid, tenant, identity: StoreIdentity { schema, user } })
+                let Written { tenant, schema, user, set_up } = serde_json::from_str(value).ok()?;
+                Some(Self { uid, tenant, identity: StoreIdentity { schema, user }, set_up })
             })
             .collect()
     }

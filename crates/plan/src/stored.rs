@@ -7,6 +7,8 @@ pub struct Stored {
     pub schema: String,
     /// User that the tenant's certificate names.
     pub user: String,
+    /// Whether the datastore was seen to have all of it. Only then is it reported: who was set up is taken over again.
+    pub set_up: bool,
     /// Checksum of the datastore-config Secret's data.
     pub config_checksum: String,
     /// Checksum of the datastore-certificate Secret's data.

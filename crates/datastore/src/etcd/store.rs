@@ -20,12 +20,13 @@ const QUOTA_WARNING: u64 = 80;
 #[derive(Clone, Debug)]
 pub struct EtcdStore {
     pool: Arc<Pool>,
+    takes_over: bool,
 }
 
 impl EtcdStore {
     /// Checks the connection's endpoints and TLS material; dials nothing.
     pub fn open(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self { pool: Arc::new(Pool::open(connection)?) })
+        Ok(Self { pool: Arc::new(Pool::open(connection)?), takes_over: false })
     }
 
     async fn count(&self, schema: &str) -> Result<u64, Error> {
@@ -106,7 +107,7 @@ impl Store for EtcdStore {
     }
 
     fn taking_over(&self) -> Arc<dyn Store> {
-        Arc::new(self.clone())
+        Arc::new(Self { takes_over: true, ..self.clone() })
     }
 
     async fn ensure_tenant(&self, tenant: &Tenant) -> Result<Changed, Error> {
@@ -114,6 +115,15 @@ impl Store for EtcdStore {
         let observed = grants::observe(&self.pool, tenant).await?;
         if observed.is_complete(tenant) {
             return Ok(Changed::default());
+        }
+        // Keys without a role are those of whoever has the etcd to itself: another API server, or an application.
+        if !self.takes_over && !observed.role_exists() && self.count(&tenant.schema).await? > 0 {
+            let detail = format!(
+                "what the datastore has under the schema {:?} was not made for this tenant; choose another schema, or \
+                 delete it if nobody needs it",
+                tenant.schema
+            );
+            return Err(Error::Conflict { detail });
         }
         grants::ensure(&self.pool, tenant, &observed).await
     }

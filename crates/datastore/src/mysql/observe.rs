@@ -148,6 +148,15 @@ async fn database(
     Ok(row.map(|row| text(row, 1).unwrap_or_default()))
 }
 
+/// Whether the server gives rights on a database of this name to every login, or to whoever has none: a default
+/// installation does for `test` and `test_…`.
+pub(crate) async fn is_open_to_all(lease: &mut Lease<'_, Dialer>, tenant: &Tenant) -> Result<bool, Error> {
+    let operation = format!("read who has rights on the database {:?}", tenant.schema);
+    // The session has `NO_BACKSLASH_ESCAPES`, so a pattern is told what escapes.
+    let sql = "SELECT Db FROM mysql.db WHERE User IN ('', 'PUBLIC') AND ? LIKE Db ESCAPE '\\' LIMIT 1";
+    Ok(!lease.query(&operation, sql, vec![&tenant.schema]).await?.is_empty())
+}
+
 impl Grant {
     /// Just what kine needs.
     pub fn is_exact(&self) -> bool {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::dial::{Dialer, Server};
 use super::names::{self, account, identifier};
-use super::observe::{Holding, Observed, observe};
+use super::observe::{Holding, Observed, is_open_to_all, observe};
 use super::query::{code, is_race, text};
 use super::steps::{change_password, missing};
 use crate::record::{self, Wanted};
@@ -92,6 +92,11 @@ async fn set_up(
     let (observed, holding) = held(lease, server, tenant, record).await?;
     if holding == Holding::Nothing {
         names::check_new(tenant, server.wildcards)?;
+        if is_open_to_all(lease, tenant).await? {
+            let reason =
+                "the server gives every login rights on a database of this name, as it does for test and test_…";
+            return Err(refuse("schema", &tenant.schema, reason));
+        }
     }
     for step in missing(&observed, holding, tenant, record, Some(password), server) {
         lease.step(step, changed).await?;
@@ -215,12 +220,17 @@ impl Store for MySqlStore {
         if holding == Holding::Nothing {
             return Ok(());
         }
+        let drop_user = format!("DROP USER IF EXISTS {}", account(tenant));
+        let operation = format!("drop the user {:?}", tenant.user);
+        // What carries the record goes last: whatever interrupts, the next pass knows whose the rest is.
+        if server.mariadb {
+            lease.execute(&operation, &drop_user).await?;
+        }
         if observed.database {
             let sql = format!("DROP DATABASE IF EXISTS {}", identifier(&tenant.schema));
             lease.execute_within(SLOW_TIMEOUT, &format!("drop the database {:?}", tenant.schema), &sql).await?;
         }
-        let sql = format!("DROP USER IF EXISTS {}", account(tenant));
-        lease.execute(&format!("drop the user {:?}", tenant.user), &sql).await
+        if server.mariadb { Ok(()) } else { lease.execute(&operation, &drop_user).await }
     }
 
     async fn recount(&self, tenant: &Tenant) -> Result<Leftovers, Error> {

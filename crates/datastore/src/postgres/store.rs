@@ -222,7 +222,10 @@ impl Store for PostgresStore {
         }
         if observed.own_database(tenant).is_some() {
             let operation = format!("drop the database {:?}", tenant.schema);
-            let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&tenant.schema));
+            let database = identifier(&tenant.schema);
+            // As its owner the tenant may have made it a template, which cannot be dropped.
+            lease.execute(&operation, &format!("ALTER DATABASE {database} IS_TEMPLATE false")).await?;
+            let sql = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");
             lease.execute_within(SLOW_TIMEOUT, &operation, &sql).await?;
         }
         drop_role(&mut lease, tenant).await

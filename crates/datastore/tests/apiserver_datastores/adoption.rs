@@ -102,15 +102,69 @@ async fn a_bucket_of_the_go_operator_is_taken_over_on_nats() {
 }
 
 async fn refused(live: &Live, tenant: &Tenant, word: &str) {
-    let store = live.store("uid-refused");
-    for error in [
-        store.ensure_tenant(tenant).await.map(drop).unwrap_err(),
-        store.revoke(tenant).await.unwrap_err(),
-        store.erase(tenant).await.unwrap_err(),
-    ] {
-        assert!(["conflict", "invalid_name"].contains(&error.category()), "{tenant:?}: {error}");
-        assert!(error.to_string().contains(word), "{tenant:?}: {error}");
+    // Nor are they had by a tenant that is taken for one which was set up here before.
+    for store in [live.store("uid-refused"), live.store("uid-refused").taking_over()] {
+        for error in [
+            store.ensure_tenant(tenant).await.map(drop).unwrap_err(),
+            store.revoke(tenant).await.unwrap_err(),
+            store.erase(tenant).await.unwrap_err(),
+        ] {
+            assert!(["conflict", "invalid_name"].contains(&error.category()), "{tenant:?}: {error}");
+            assert!(error.to_string().contains(word), "{tenant:?}: {error}");
+        }
     }
+}
+
+/// It looks just as the Go operator leaves a tenant.
+async fn an_application_is_left_alone(live: &Live, shop: &Tenant) {
+    live.write_as(shop).await.unwrap();
+    let (store, asks) = (live.store("uid-new"), Tenant { password: Some("random".into()), ..shop.clone() });
+    for error in [
+        store.ensure_tenant(&asks).await.map(drop).unwrap_err(),
+        store.is_set_up(&asks).await.map(drop).unwrap_err(),
+        store.revoke(&asks).await.unwrap_err(),
+        store.erase(&asks).await.unwrap_err(),
+        store.recount(&asks).await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!(error.category(), "conflict", "{error}");
+        assert!(error.to_string().contains("not made for this tenant"), "{error}");
+    }
+    // With the password that it had.
+    live.write_as(shop).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_application_is_neither_set_up_nor_erased_on_postgres() {
+    let live = Live::postgres().await;
+    on_postgres(
+        live.server().unwrap(),
+        &[
+            &format!("CREATE ROLE \"shop-user\" LOGIN PASSWORD {PASSWORD}"),
+            "CREATE DATABASE \"shop\" OWNER \"shop-user\"",
+        ],
+    )
+    .await;
+    an_application_is_left_alone(&live, &tenant("shop", "shop-user")).await;
+}
+
+#[tokio::test]
+async fn an_application_is_neither_set_up_nor_erased_on_mariadb() {
+    let live = Live::mariadb().await;
+    on_mariadb(
+        live.server().unwrap(),
+        &[
+            "CREATE DATABASE `shop`",
+            "CREATE USER `shop-user`@'%' IDENTIFIED BY 'it''s \"a\" \\\\password%'",
+            "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX ON `shop`.* TO `shop-user`@'%'",
+        ],
+    )
+    .await;
+    an_application_is_left_alone(&live, &tenant("shop", "shop-user")).await;
+}
+
+#[tokio::test]
+async fn an_application_is_neither_set_up_nor_erased_on_nats() {
+    an_application_is_left_alone(&Live::nats().await, &tenant("shop", "shop-user")).await;
 }
 
 #[tokio::test]

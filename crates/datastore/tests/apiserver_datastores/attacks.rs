@@ -76,6 +76,25 @@ async fn no_tenant_reaches_another_on_postgres() {
         "CREATE EVENT TRIGGER e ON ddl_command_start EXECUTE FUNCTION f()".into(),
         format!("SELECT pg_database_size('{theirs}')"),
         "SET session_replication_role = 'replica'".into(),
+        // Past the boundary of the database, in a transaction within another, and by following what the server writes.
+        format!("SELECT * FROM \"{theirs}\".public.kine"),
+        format!("BEGIN; SAVEPOINT inner_one; SET LOCAL ROLE \"{user}\""),
+        format!("DO $$ BEGIN BEGIN EXECUTE 'SET ROLE \"{user}\"'; END; END $$"),
+        "SELECT pg_create_physical_replication_slot('spy')".into(),
+        "SELECT pg_create_logical_replication_slot('spy', 'test_decoding')".into(),
+        "CREATE PUBLICATION spy FOR ALL TABLES".into(),
+        format!("CREATE SUBSCRIPTION spy CONNECTION 'dbname={theirs}' PUBLICATION spy"),
+        // What all share: the log of writes, the catalogue, its locks.
+        "CHECKPOINT".into(),
+        "SELECT pg_switch_wal()".into(),
+        format!("REINDEX DATABASE \"{theirs}\""),
+        "BEGIN; LOCK TABLE pg_database IN ACCESS EXCLUSIVE MODE".into(),
+        "UPDATE pg_database SET datallowconn = false".into(),
+        format!("ALTER DATABASE \"{theirs}\" ALLOW_CONNECTIONS false"),
+        format!("ALTER ROLE \"{user}\" NOLOGIN"),
+        format!("DROP OWNED BY \"{user}\""),
+        format!("REASSIGN OWNED BY \"{user}\" TO \"{own}\""),
+        format!("ALTER ROLE \"{own}\" RENAME TO root"),
     ];
     none_succeeds_on_postgres(&client, &attacks).await;
 
@@ -148,6 +167,19 @@ async fn a_tenant_that_hides_objects_in_public_databases_is_erased_all_the_same(
 }
 
 #[tokio::test]
+async fn a_tenant_that_makes_its_database_a_template_is_erased_all_the_same() {
+    let live = Live::postgres().await;
+    let (store, hoarder) = (live.store("uid-pattern"), tenant("pattern", "pattern-user"));
+    store.ensure_tenant(&hoarder).await.unwrap();
+    let client = postgres_as(live.server().unwrap(), &hoarder, "pattern").await.unwrap();
+    client.batch_execute("ALTER DATABASE pattern IS_TEMPLATE true").await.unwrap();
+    drop(client);
+    store.revoke(&hoarder).await.unwrap();
+    store.erase(&hoarder).await.unwrap();
+    assert!(store.recount(&hoarder).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_role_whose_database_was_taken_meanwhile_is_erased_without_it() {
     let live = Live::postgres().await;
     let (store, late) = (live.store("uid-late"), tenant("taken", "late-user"));
@@ -209,16 +241,50 @@ async fn no_tenant_reaches_another_on_mariadb() {
         "CREATE FUNCTION f RETURNS STRING SONAME 'x.so'".into(),
         "FLUSH PRIVILEGES".into(),
         "SHUTDOWN".into(),
+        format!("SHOW TABLES FROM `{theirs}`"),
+        format!("SHOW CREATE DATABASE `{theirs}`"),
+        format!("HANDLER `{theirs}`.kine OPEN"),
+        format!("UPDATE `{theirs}`.kine SET prev_revision = 9"),
+        format!("REPLACE INTO `{theirs}`.kine (id) VALUES (1)"),
+        format!("TRUNCATE `{theirs}`.kine"),
+        format!("OPTIMIZE TABLE `{theirs}`.kine"),
+        format!("LOCK TABLES `{theirs}`.kine WRITE"),
+        format!("ALTER TABLE kine ADD FOREIGN KEY (id) REFERENCES `{theirs}`.kine (id)"),
+        format!("BEGIN NOT ATOMIC START TRANSACTION; DELETE FROM `{theirs}`.kine; COMMIT; END"),
+        format!("EXECUTE IMMEDIATE 'DELETE FROM `{theirs}`.kine'"),
+        "SHOW BINLOG EVENTS".into(),
+        "PURGE BINARY LOGS BEFORE NOW()".into(),
+        "FLUSH TABLES WITH READ LOCK".into(),
+        "SET GLOBAL read_only = 1".into(),
+        "CREATE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (HOST 'x')".into(),
+        "CREATE EVENT e ON SCHEDULE EVERY 1 SECOND DO DELETE FROM kine".into(),
+        "CREATE PROCEDURE p() DELETE FROM kine".into(),
     ] {
         let outcome = client.query_drop(&attack).await;
         assert!(outcome.is_err(), "{attack} succeeded");
         client.query_drop("SELECT 1").await.unwrap_or_else(|error| panic!("after {attack}: {error}"));
     }
-    // Nor does it see their sessions.
-    let _alices_session = mariadb_as(server, &alice, Some(&alice.schema)).await.unwrap();
+    // Nor does it see their sessions, or end one.
+    let mut alices_session = mariadb_as(server, &alice, Some(&alice.schema)).await.unwrap();
     let seen: Vec<String> = client.query("SELECT DISTINCT USER FROM information_schema.PROCESSLIST").await.unwrap();
     assert_eq!(seen, std::slice::from_ref(&mallory.user));
+    client.query_drop(format!("KILL {}", alices_session.id())).await.unwrap_err();
+    alices_session.query_drop("SELECT * FROM kine").await.unwrap();
     live.write_as(&alice).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_name_on_which_every_login_has_rights_is_refused_on_mariadb() {
+    let live = Live::mariadb().await;
+    let mut admin = crate::live::mariadb_admin(live.server().unwrap()).await;
+    // As a default installation has it for `test` and `test_…`.
+    admin.query_drop("GRANT ALL ON `open\\_%`.* TO PUBLIC").await.unwrap();
+    let error = live.store("uid-open").ensure_tenant(&tenant("open_a", "open-user")).await.unwrap_err();
+    assert_eq!(error.category(), "invalid_name", "{error}");
+    assert!(error.to_string().contains("every login"), "{error}");
+    let databases: Vec<String> = admin.query("SHOW DATABASES LIKE 'open%'").await.unwrap();
+    assert!(databases.is_empty(), "{databases:?}");
+    live.store("uid-openxa").ensure_tenant(&tenant("openxa", "openxa-user")).await.unwrap();
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ async fn a_revoked_tenant_is_out_and_its_data_stays(live: Live) {
     store.revoke(&tenant).await.unwrap();
 
     // A deletion that is not one after all.
-    store.ensure_tenant(&tenant).await.unwrap();
+    store.taking_over().ensure_tenant(&tenant).await.unwrap();
     live.write_as(&tenant).await.unwrap();
     assert!(store.is_set_up(&tenant).await.unwrap());
 }
@@ -102,22 +102,24 @@ async fn names_of_another_owner_are_refused_and_untouched(live: Live) {
     store.ensure_tenant(&tenant).await.unwrap();
     live.write_as(&tenant).await.unwrap();
 
-    let thief = live.store("uid-6");
     let mut same_user = tenant.clone();
     same_user.schema = "another".into();
     let mut same_schema = tenant.clone();
     same_schema.user = "another-user".into();
-    for taken in [&tenant, &same_user, &same_schema] {
-        for error in [
-            thief.ensure_tenant(taken).await.map(drop).unwrap_err(),
-            thief.is_set_up(taken).await.map(drop).unwrap_err(),
-            thief.revoke(taken).await.unwrap_err(),
-            thief.erase(taken).await.unwrap_err(),
-            // Zero would release a finalizer.
-            thief.recount(taken).await.map(drop).unwrap_err(),
-        ] {
-            assert_eq!(error.category(), "conflict", "{taken:?}: {error}");
-            assert!(error.to_string().contains("theirs"), "{error}");
+    // Nor does it help to be taken for a tenant that was set up here before.
+    for thief in [live.store("uid-6"), live.store("uid-6").taking_over()] {
+        for taken in [&tenant, &same_user, &same_schema] {
+            for error in [
+                thief.ensure_tenant(taken).await.map(drop).unwrap_err(),
+                thief.is_set_up(taken).await.map(drop).unwrap_err(),
+                thief.revoke(taken).await.unwrap_err(),
+                thief.erase(taken).await.unwrap_err(),
+                // Zero would release a finalizer.
+                thief.recount(taken).await.map(drop).unwrap_err(),
+            ] {
+                assert_eq!(error.category(), "conflict", "{taken:?}: {error}");
+                assert!(error.to_string().contains("theirs"), "{error}");
+            }
         }
     }
     assert!(store.is_set_up(&tenant).await.unwrap());

@@ -204,6 +204,7 @@ async fn leases_give_no_hold_on_foreign_keys() {
     refused("revoke", client.lease_revoke(theirs).await);
     let with_keys = LeaseTimeToLiveOptions::new().with_keys();
     refused("keys of a lease", client.lease_time_to_live(theirs, Some(with_keys)).await);
+    refused("renewal", client.lease_keep_alive(theirs).await.map(drop));
     refused("list of leases", client.leases().await);
     assert_eq!(foreign_values(&etcd).await, before);
     assert_eq!(root.get("/b/leased", None).await.unwrap().kvs().len(), 1);

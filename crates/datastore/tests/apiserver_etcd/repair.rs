@@ -160,17 +160,38 @@ async fn another_tenants_schema_is_neither_taken_nor_revoked_nor_erased() {
     root.put("/a/x", "theirs", None).await.unwrap();
 
     let intruder = tenant("a", "user-b");
-    for error in [
-        store.ensure_tenant(&intruder).await.map(drop).unwrap_err(),
-        store.revoke(&intruder).await.unwrap_err(),
-        store.erase(&intruder).await.unwrap_err(),
-    ] {
-        assert_eq!(error.category(), "conflict");
-        assert!(error.to_string().contains("user-a") && error.to_string().contains("user-b"), "{error}");
+    // Nor by a tenant that is taken for one which was set up here before.
+    for store in [store.clone(), store.taking_over()] {
+        for error in [
+            store.ensure_tenant(&intruder).await.map(drop).unwrap_err(),
+            store.revoke(&intruder).await.unwrap_err(),
+            store.erase(&intruder).await.unwrap_err(),
+        ] {
+            assert_eq!(error.category(), "conflict");
+            assert!(error.to_string().contains("user-a") && error.to_string().contains("user-b"), "{error}");
+        }
     }
     assert!(store.is_set_up(&owner).await.unwrap());
     assert_eq!(all_keys(&etcd).await, ["/a/x"]);
     assert_eq!(root.user_list().await.unwrap().users(), ["root", "user-a"]);
+}
+
+#[tokio::test]
+async fn keys_that_are_there_already_are_a_tenants_only_if_it_was_set_up_before() {
+    let etcd = secure().await;
+    let (store, registry) = (store(&etcd), tenant("registry", "user-a"));
+    let mut root = etcd.client().await.unwrap();
+    // As an API server has them that shares this etcd with nobody.
+    root.put("/registry/secrets/default/x", "theirs", None).await.unwrap();
+    let error = store.ensure_tenant(&registry).await.unwrap_err();
+    assert_eq!(error.category(), "conflict");
+    assert!(error.to_string().contains("not made for this tenant"), "{error}");
+    assert_eq!(root.user_list().await.unwrap().users(), ["root"]);
+    assert_eq!(all_keys(&etcd).await, ["/registry/secrets/default/x"]);
+
+    // Its role and user were lost, its keys were not.
+    assert!(store.taking_over().ensure_tenant(&registry).await.unwrap().any());
+    assert!(store.is_set_up(&registry).await.unwrap());
 }
 
 #[tokio::test]
@@ -180,7 +201,9 @@ async fn another_tenants_user_is_not_taken() {
     let owner = tenant("a", "shared");
     store.ensure_tenant(&owner).await.unwrap();
     let intruder = tenant("b", "shared");
-    assert_eq!(store.ensure_tenant(&intruder).await.unwrap_err().category(), "conflict");
+    for store in [store.clone(), store.taking_over()] {
+        assert_eq!(store.ensure_tenant(&intruder).await.unwrap_err().category(), "conflict");
+    }
     store.revoke(&intruder).await.unwrap();
     store.erase(&intruder).await.unwrap();
     assert!(store.recount(&intruder).await.unwrap().is_empty());

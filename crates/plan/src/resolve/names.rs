@@ -48,11 +48,16 @@ pub fn check(
     }
     let sql = matches!(store.spec.driver, Driver::MySql | Driver::PostgreSql);
     let is_known = |name: &str, pick: fn(&StoreIdentity) -> &String| recorded.is_some_and(|known| pick(known) == name);
-    if sql && !is_known(schema, |known| &known.schema) && !is_plain(schema) {
+    let setup = tenant.status.as_ref().map(|status| &status.storage.setup);
+    let is_reported = |name: &str, reported: Option<&String>| reported.is_some_and(|reported| reported == name);
+    let schema_reported = is_reported(schema, setup.and_then(|setup| setup.schema.as_ref()));
+    let user_reported = is_reported(user, setup.and_then(|setup| setup.user.as_ref()));
+    if sql && !schema_reported && !is_known(schema, |known| &known.schema) && !is_plain(schema) {
         return refused(SCHEMA, schema, NOT_PLAIN);
     }
     let Some((_, user)) = own_user else { return Ok(()) };
-    if sql && !is_known(user, |known| &known.user) && !is_plain(user) {
+    let known = user_reported || is_known(user, |known| &known.user);
+    if sql && !known && !is_plain(user) {
         return refused(USER, user, NOT_PLAIN);
     }
     if let Some(why) = user_of(&store.spec.driver, user) {
@@ -61,7 +66,6 @@ pub fn check(
     if login(store).is_some_and(|login| login == user.as_bytes()) {
         return refused(USER, user, "it is the login of the DataStore itself");
     }
-    let known = is_known(user, |known| &known.user) || reported(tenant, user);
     if store.spec.driver == Driver::MySql && !known && user.chars().count() > LONGEST_MYSQL_USER {
         return refused(USER, user, "MySQL's users have 32 characters at most");
     }
@@ -126,10 +130,6 @@ fn user_of(driver: &Driver, user: &str) -> Option<&'static str> {
 /// The DataStore's own login, where its specification says it. One in a Secret is known to the driver only.
 fn login(store: &DataStore) -> Option<&[u8]> {
     Some(store.spec.basic_auth.as_ref()?.username.content.as_ref()?.0.as_slice())
-}
-
-fn reported(tenant: &TenantControlPlane, user: &str) -> bool {
-    tenant.status.as_ref().is_some_and(|status| status.storage.setup.user.as_deref() == Some(user))
 }
 
 #[cfg(test)]

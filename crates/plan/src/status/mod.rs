@@ -111,7 +111,7 @@ fn storage(status: &mut TenantControlPlaneStatus, resolved: &Resolved, stored: &
     let same = setup.schema.as_deref() == Some(&stored.schema)
         && setup.user.as_deref() == Some(&stored.user)
         && setup.checksum.as_deref() == Some(&stored.config_checksum);
-    if !same {
+    if !same && (stored.set_up || setup.schema.is_some()) {
         setup.schema = Some(stored.schema.clone());
         setup.user = Some(stored.user.clone());
         setup.checksum = Some(stored.config_checksum.clone());

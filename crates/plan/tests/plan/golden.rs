@@ -103,6 +103,7 @@ impl Captured {
         let stored = Stored {
             schema: resolved.store.identity.schema.clone(),
             user: resolved.store.identity.user.clone(),
+            set_up: true,
             config_checksum: hash(TenantSecret::DatastoreConfig),
             certificate_checksum: hash(TenantSecret::DatastoreCertificate),
         };

@@ -4,6 +4,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kamaji_api::crd;
 use kamaji_plan::{
     resolve::{DEFAULT_ADMISSION_PLUGINS, DEFAULT_PORT, DEFAULT_REPLICAS},
+    status::{self, Findings, conditions::Outcome},
+    stored::Stored,
     template::TemplateRevision,
 };
 use serde_json::{Value, json};
@@ -178,4 +180,22 @@ fn endpoints_name_the_public_host_first_then_the_advertised_address() {
     assert_eq!(exposed(&ingress), (own.clone(), "one.example.com:8443".to_owned()));
     let gateway = |spec: &mut Value| spec["controlPlane"]["gateway"] = json!({"hostname": "one.example.com"});
     assert_eq!(exposed(&gateway), (own, "one.example.com:6443".to_owned()));
+}
+
+#[test]
+fn a_place_on_the_datastore_is_reported_once_it_was_seen_there() {
+    let mut tenant = kamaji_api::TenantControlPlane::clone(&tenant(&minimal()));
+    let mut report = |set_up: bool, config_checksum: &str| {
+        let resolved = resolve(&std::sync::Arc::new(tenant.clone()), None).unwrap();
+        let stored = Stored { set_up, config_checksum: config_checksum.to_owned(), ..crate::sample::stored(&resolved) };
+        let findings = Findings { resolved: Some(&resolved), stored: Some(&stored), ..Findings::default() };
+        let now = "2026-11-21T00:00:00Z".parse().unwrap();
+        let status = status::status(&tenant, &findings, &Outcome::Done, now);
+        let setup = status.storage.setup.clone();
+        tenant.status = Some(status);
+        (setup.schema.is_some(), setup.checksum)
+    };
+    assert_eq!(report(false, "a"), (false, None));
+    assert_eq!(report(true, "a"), (true, Some("a".to_owned())));
+    assert_eq!(report(false, "b"), (true, Some("b".to_owned())), "what was reported once is kept up");
 }

@@ -80,6 +80,7 @@ pub fn stored(resolved: &Resolved) -> Stored {
     Stored {
         schema: resolved.store.identity.schema.clone(),
         user: resolved.store.identity.user.clone(),
+        set_up: true,
         config_checksum: "checksum-of-datastore-config".to_owned(),
         certificate_checksum: "checksum-of-datastore-certificate".to_owned(),
     }

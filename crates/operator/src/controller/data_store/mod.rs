@@ -18,7 +18,6 @@ use kamaji_api::{
     contract,
 };
 use kamaji_pki::{Authority, Certificate};
-use kamaji_plan::claim;
 use kube::{
     ResourceExt,
     runtime::{
@@ -132,7 +131,7 @@ async fn pass(data_store: &Arc<DataStore>, shared: &Shared) -> Result<Action, ka
     }
     let name = data_store.name_any();
     let tenants = shared.stores.tenants.store.state();
-    let used_by = claim::used_by(&name, &tenants);
+    let used_by = places::used_by(data_store, &tenants);
     if data_store.metadata.deletion_timestamp.is_some() {
         return release(data_store, shared, used_by).await;
     }

@@ -1,10 +1,26 @@
-//! Frees the places on a DataStore of tenants that are gone, and says when its limit cannot be read.
+//! Who has a place on a DataStore: frees those of tenants that are gone, and says when the limit cannot be read.
+
+use std::sync::Arc;
 
 use kamaji_api::{DataStore, TenantControlPlane};
-use kamaji_plan::placement::{self, Place};
+use kamaji_plan::{
+    claim, override_record,
+    placement::{self, Place},
+};
 use kube::{Api, ResourceExt};
 
 use super::Shared;
+
+/// `namespace/name` of the tenants that use a DataStore, or may have something there that is not told otherwise; sorted.
+pub fn used_by(data_store: &DataStore, tenants: &[Arc<TenantControlPlane>]) -> Vec<String> {
+    let mut users = claim::used_by(&data_store.name_any(), tenants);
+    let begun = |tenant: &TenantControlPlane| claim::is_held(tenant) && Place::of(tenant).is_on(data_store);
+    let others = tenants.iter().filter(|tenant| override_record::is_on(tenant, data_store) || begun(tenant));
+    users.extend(others.map(|tenant| Place::of(tenant).tenant));
+    users.sort();
+    users.dedup();
+    users
+}
 
 /// What is wrong with the limit, after the other warnings.
 pub fn warned(data_store: &DataStore, warnings: String) -> String {
@@ -39,7 +55,7 @@ async fn is_taken(data_store: &DataStore, shared: &Shared, place: &Place) -> boo
     let api: Api<TenantControlPlane> = Api::namespaced(shared.context.process.client.clone(), namespace);
     match api.get_opt(name).await {
         Ok(Some(tenant)) if tenant.uid().as_deref() == Some(&place.uid) => {
-            !placement::stale(data_store, &[std::sync::Arc::new(tenant)]).contains(place)
+            !placement::stale(data_store, &[Arc::new(tenant)]).contains(place)
         }
         Ok(_) => false,
         Err(error) => {

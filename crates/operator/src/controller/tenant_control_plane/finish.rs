@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kamaji_api::{TenantControlPlane, contract};
-use kamaji_plan::{control_plane::names::TenantSecret, issuance::datastore::recorded_identity, resolve::StoreIdentity};
+use kamaji_plan::{
+    claim::is_held, control_plane::names::TenantSecret, issuance::datastore::recorded_identity, rejection::Rejection,
+    resolve::StoreIdentity,
+};
 use kube::{Api, ResourceExt, api::ListParams, runtime::reflector::ObjectRef};
 
 use super::{
@@ -30,15 +33,23 @@ pub enum Held {
     Before,
 }
 
-/// Puts the finalizer on a tenant before anything of it is made on a datastore, so that nothing can be left there.
+/// Puts the finalizer on a tenant before anything of it is made on a datastore, so that nothing can be left there. `may`
+/// tells whether its names are free.
 ///
 /// # Errors
-/// When the finalizer cannot be written.
-pub async fn hold(shared: &Shared, tenant: &TenantControlPlane) -> Result<Held, Halt> {
-    let finalizer = contract::finalizers::DATASTORE;
-    if tenant.finalizers().iter().any(|present| present == finalizer) {
+/// When they are not, or the finalizer cannot be written.
+pub async fn hold(
+    shared: &Shared,
+    tenant: &TenantControlPlane,
+    may: impl FnOnce() -> Result<(), Rejection>,
+) -> Result<Held, Halt> {
+    if is_held(tenant) {
         return Ok(Held::Before);
     }
+    // One after the other: of two that ask for one name, the second sees that the first holds it.
+    let _turn = shared.placing.lock().await;
+    may()?;
+    let finalizer = contract::finalizers::DATASTORE;
     let mut finalizers = tenant.finalizers().to_vec();
     finalizers.push(finalizer.to_owned());
     let held = shared

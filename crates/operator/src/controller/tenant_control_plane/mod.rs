@@ -271,7 +271,7 @@ async fn steps(
     let resolved = findings.resolved.insert(resolved).clone();
     claim::check(shared, &resolved, &observed)?;
     place::record(shared, tenant, observed.deployment.as_deref(), &choice).await?;
-    let held = finish::hold(shared, tenant).await?;
+    let held = finish::hold(shared, tenant, || claim::check(shared, &resolved, &observed)).await?;
     secrets::let_go(shared, &observed.going).await?;
 
     let (issued, stored) = futures::join!(
@@ -307,7 +307,6 @@ async fn steps(
     internal_ca::announce(shared, &resolved, &observed).await;
     let written = write::write(shared, &resolved, &observed, plan).await?;
     findings.kubeadm_checksum = written.kubeadm_checksum;
-    store::overrides::take_back(shared, &resolved, &written.deployment).await?;
     findings.deployment = Some(written.deployment);
     let internal = || resolved.internal_ca.as_ref().and_then(InternalCa::trouble);
     Ok(trouble.or_else(internal).or_else(|| issue::ending(&observed, &moment)))

@@ -60,6 +60,8 @@ pub async fn observe(shared: &Shared, tenant: &TenantControlPlane) -> Result<Obs
         let Some(secret) = stores.secrets.get(within, &which.name(&name)) else { continue };
         not_of_a_namesake(tenant, secret.as_ref())?;
         if secret.metadata.deletion_timestamp.is_some() {
+            // Before it is let go: an operator that has just started knows it from nowhere else.
+            shared.keyring.rescue(&tenant.uid().unwrap_or_default(), which, &secret);
             going.push(secret);
         } else {
             kept.insert(which, secrets::own(which, secret));

@@ -63,15 +63,18 @@ pub async fn store(
     let certificate = timed(context, component::DATASTORE_CERTIFICATE, step).await?;
     shared.keyring.keep(&resolved.uid, TenantSecret::DatastoreCertificate, &certificate);
     let tenant = config::tenant(resolved, &config);
+    let is_news = config::is_news(resolved, observed, &config);
     let mut trouble = None;
     for (name, opened) in overrides::all(resolved, opened, others) {
-        let is_new = observed.deployment.is_none() && !shared.granted.was(&resolved.uid, &name);
+        // What no pod uses yet has to be usable before one does.
+        let in_use = observed.deployment.as_deref().is_some_and(|live| overrides::is_used(live, resolved, &name));
+        let is_new = !in_use && !shared.granted.was(&resolved.uid, &name);
         // The connection may be an older one, which still works where the DataStore as it is now does not.
         let found = match opened.as_ref().filter(|_| !(is_new && known_bad(shared, &name))) {
             Some(opened) => {
                 overrides::record(shared, resolved, &name).await?;
                 let step = grant(shared, resolved, held, (&name, opened), &tenant);
-                granted(shared, observed, &name, timed(context, "datastore-setup", step).await)?
+                granted(shared, in_use && !is_news, &name, timed(context, "datastore-setup", step).await)?
             }
             None if is_new => return Err(not_ready(&name)),
             // While the DataStore's own verdict is good, it is only that it was not opened yet.
@@ -81,7 +84,8 @@ pub async fn store(
     }
     // Pods do not roll onto a login that the datastore does not have yet.
     let name = &resolved.store.name;
-    if config::is_news(resolved, observed, &config) && !shared.granted.takes(&resolved.uid, name, &tenant) {
+    let takes = shared.granted.takes(&resolved.uid, name, &tenant);
+    if is_news && !takes {
         return Err(not_ready(name));
     }
     // On NATS it is the DataStore's.
@@ -89,6 +93,7 @@ pub async fn store(
     let stored = Stored {
         schema: resolved.store.identity.schema.clone(),
         user,
+        set_up: takes,
         config_checksum: issuance::digest(&config).hash,
         certificate_checksum: issuance::digest(&certificate).hash,
     };
@@ -102,14 +107,14 @@ fn refused(source: &StoreError) -> Option<Rejection> {
     Some(Rejection::new("InvalidSpec", field, source.to_string()))
 }
 
-/// What a look at the tenant's rights on a datastore came to.
-fn granted(shared: &Shared, observed: &Observed, name: &str, ended: Result<(), Halt>) -> Result<Option<Trouble>, Halt> {
+/// What a look at the tenant's rights on a datastore came to. It `can_wait` where pods run with them all the same.
+fn granted(shared: &Shared, can_wait: bool, name: &str, ended: Result<(), Halt>) -> Result<Option<Trouble>, Halt> {
     match ended {
         // It says so itself as long as it does not answer.
         Ok(()) => Ok(known_bad(shared, name).then(|| unconfirmed(name))),
         Err(Halt::Failed(Error::Store { source, name })) => match refused(&source) {
             Some(rejection) => Err(rejection.into()),
-            None if observed.deployment.is_some() => {
+            None if can_wait => {
                 tracing::warn!(error = %source, "the tenant's rights on its datastore could not be looked at");
                 // It finds out at once what this tenant has found out, and tells the others.
                 shared.doubt(&name);

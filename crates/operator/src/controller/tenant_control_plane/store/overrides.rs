@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kamaji_api::TenantControlPlane;
-use kamaji_plan::{override_record, resolve::Resolved};
+use kamaji_plan::{component::kube_apiserver, override_record, resolve::Resolved};
 use kube::ResourceExt;
 
 use super::super::{
-    Shared, erase,
+    Shared,
     error::{Error, Halt},
 };
 use crate::controller::data_store::pool::Opened;
@@ -67,25 +67,6 @@ pub fn recorded(shared: &Shared, tenant: &TenantControlPlane) -> Vec<String> {
     all.iter().map(|data_store| data_store.name_any()).collect()
 }
 
-/// Takes back what the tenant has on DataStores that its specification no longer names, once its pods are without them.
-///
-/// # Errors
-/// As for the deletion of a tenant.
-pub async fn take_back(shared: &Shared, resolved: &Resolved, deployment: &Deployment) -> Result<(), Halt> {
-    let named = |name: &String| resolved.store.overrides.iter().any(|other| other.store == *name);
-    let mut former = recorded(shared, &resolved.tenant);
-    former.retain(|name| !named(name));
-    if former.is_empty() || !has_rolled_out(deployment) {
-        return Ok(());
-    }
-    for name in former {
-        erase::erase(shared, &resolved.tenant, &name, &resolved.store.identity).await?;
-        forget(shared, &resolved.tenant, &name).await?;
-        tracing::info!(data_store = name, "what the tenant kept there is erased");
-    }
-    Ok(())
-}
-
 /// Removes the record of the tenant from a DataStore.
 ///
 /// # Errors
@@ -101,12 +82,17 @@ pub async fn forget(shared: &Shared, tenant: &TenantControlPlane, name: &str) ->
     Ok(())
 }
 
-/// No pod of an earlier template is left.
-fn has_rolled_out(deployment: &Deployment) -> bool {
-    let Some(status) = &deployment.status else { return false };
-    let current = status.observed_generation == deployment.metadata.generation;
-    let all = status.replicas.unwrap_or_default();
-    current
-        && status.updated_replicas.unwrap_or_default() == all
-        && status.terminating_replicas.unwrap_or_default() == 0
+/// Whether the pods that run use a datastore: the tenant's own, or one that kube-apiserver's flag names.
+pub fn is_used(live: &Deployment, resolved: &Resolved, name: &str) -> bool {
+    if name == resolved.store.name {
+        return true;
+    }
+    let pod = live.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let api_server = pod.and_then(|pod| pod.containers.iter().find(|container| container.name == kube_apiserver::NAME));
+    let flags = api_server.and_then(|container| container.args.as_deref()).unwrap_or_default();
+    let flag = flags.iter().find_map(|flag| flag.strip_prefix("--etcd-servers-overrides=")).unwrap_or_default();
+    let endpoints =
+        resolved.store.overrides.iter().filter(|other| other.store == name).flat_map(|other| &other.endpoints);
+    let used: Vec<&str> = flag.split([',', ';', '#']).collect();
+    endpoints.into_iter().any(|endpoint| used.contains(&format!("https://{endpoint}").as_str()))
 }
