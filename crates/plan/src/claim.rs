@@ -6,7 +6,11 @@ use kamaji_api::{TenantControlPlane, contract};
 use crate::{
     rejection::Rejection,
     reservation::Reservation,
-    resolve::{Resolved, StoreIdentity},
+    resolve::{
+        Resolved, StoreIdentity,
+        names::{SCHEMA, USER},
+    },
+    stored::was_set_up,
 };
 
 /// Everybody else who may have the names that a tenant asks for.
@@ -115,21 +119,16 @@ pub fn taken<T: AsRef<TenantControlPlane>>(
     others: &[T],
 ) -> Option<&'static str> {
     let rank = |tenant: &TenantControlPlane| {
-        let has = tenant.status.as_ref().is_some_and(|status| status.storage.setup.schema.is_some());
-        (
-            !has,
-            !is_held(tenant),
-            tenant.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            tenant.metadata.uid.clone(),
-        )
+        let created = tenant.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (!was_set_up(tenant), !is_held(tenant), created, tenant.metadata.uid.clone())
     };
     let others = || others.iter().map(AsRef::as_ref).filter(|other| other.metadata.uid != tenant.metadata.uid);
     let near = |other: &&TenantControlPlane| uses(other, store) || is_undecided(other);
     let before = others().filter(near).filter(|other| rank(other) < rank(tenant));
     before.filter_map(names).find_map(|theirs| same(tenant, identity, &theirs)).or_else(|| {
-        let uids = others().filter_map(|other| other.metadata.uid.as_deref());
-        uids.flat_map(|uid| [uid.to_owned(), uid.replace('-', "")])
-            .find_map(|uid| same(tenant, identity, &StoreIdentity { schema: uid.clone(), user: uid }))
+        let is_a_uid =
+            |name: &str| others().filter_map(|other| other.metadata.uid.as_deref()).any(|uid| is_uid(name, uid));
+        asked(tenant, identity).find(|(_, name)| is_a_uid(name)).map(|(field, _)| field)
     })
 }
 
@@ -166,17 +165,26 @@ pub fn holder<T: AsRef<TenantControlPlane>>(store: &str, left: &Reservation, ten
     Some(format!("{}/{}", metadata.namespace.as_deref().unwrap_or(""), metadata.name.as_deref().unwrap_or("")))
 }
 
-/// The field in which a tenant asks for a name of theirs. Its UID is nobody else's.
+/// The field in which a tenant asks for a name of theirs.
 fn same(tenant: &TenantControlPlane, identity: &StoreIdentity, theirs: &StoreIdentity) -> Option<&'static str> {
+    let is_theirs =
+        |(field, name): &(&str, &str)| *name == if *field == SCHEMA { &theirs.schema } else { &theirs.user };
+    asked(tenant, identity).find(is_theirs).map(|(field, _)| field)
+}
+
+/// The names that a tenant asks for, with their fields. Its own UID is nobody else's, so it is not asked for.
+fn asked<'a>(
+    tenant: &'a TenantControlPlane,
+    identity: &'a StoreIdentity,
+) -> impl Iterator<Item = (&'static str, &'a str)> {
     let uid = tenant.metadata.uid.as_deref().unwrap_or_default();
-    let own = |name: &str| name == uid || name == uid.replace('-', "");
-    if theirs.schema == identity.schema && !own(&identity.schema) {
-        Some("spec.dataStoreSchema")
-    } else if theirs.user == identity.user && !own(&identity.user) {
-        Some("spec.dataStoreUsername")
-    } else {
-        None
-    }
+    let names = [(SCHEMA, identity.schema.as_str()), (USER, identity.user.as_str())];
+    names.into_iter().filter(move |(_, name)| !is_uid(name, uid))
+}
+
+/// Whether a name is made of this UID: with dashes, or without, as on MySQL.
+fn is_uid(name: &str, uid: &str) -> bool {
+    name == uid || name.chars().eq(uid.chars().filter(|character| *character != '-'))
 }
 
 /// The names that a tenant has, or asks for.
@@ -240,6 +248,20 @@ mod tests {
         let mut young = TenantControlPlane::clone(&tenant("young", "s", 2));
         young.status.get_or_insert_default().storage.setup.schema = Some("s".to_owned());
         let all = [tenant("old", "s", 1), Arc::new(young)];
+        let asked = |tenant: &TenantControlPlane| taken(tenant, "default", &names(tenant).unwrap(), &all);
+        assert_eq!(asked(&all[0]), Some("spec.dataStoreSchema"));
+        assert_eq!(asked(&all[1]), None);
+    }
+
+    #[test]
+    fn of_two_made_in_the_same_second_the_one_that_holds_the_name_keeps_it() {
+        let waits = |name: &str| {
+            let mut tenant = TenantControlPlane::clone(&tenant(name, "s", 1));
+            tenant.metadata.finalizers = None;
+            Arc::new(tenant)
+        };
+        // The UID of the one that came later is the smaller one.
+        let all = [waits("a"), tenant("b", "s", 1)];
         let asked = |tenant: &TenantControlPlane| taken(tenant, "default", &names(tenant).unwrap(), &all);
         assert_eq!(asked(&all[0]), Some("spec.dataStoreSchema"));
         assert_eq!(asked(&all[1]), None);

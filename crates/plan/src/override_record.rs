@@ -5,15 +5,16 @@
 
 use kamaji_api::{DataStore, TenantControlPlane, contract::annotations::OVERRIDES_PREFIX};
 
+use crate::placement::Place;
+
 /// Key of the annotation.
 pub fn key(tenant: &TenantControlPlane) -> String {
-    format!("{OVERRIDES_PREFIX}{}", tenant.metadata.uid.as_deref().unwrap_or_default())
+    format!("{OVERRIDES_PREFIX}{}", Place::of(tenant).uid)
 }
 
 /// Value of the annotation: the tenant's `namespace/name`, for people.
 pub fn value(tenant: &TenantControlPlane) -> String {
-    let part = |part: &Option<String>| part.clone().unwrap_or_default();
-    format!("{}/{}", part(&tenant.metadata.namespace), part(&tenant.metadata.name))
+    Place::of(tenant).value()
 }
 
 /// Whether it is written on a DataStore.

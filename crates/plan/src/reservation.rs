@@ -6,7 +6,7 @@
 use kamaji_api::{DataStore, TenantControlPlane, contract::annotations::RESERVED_PREFIX};
 use serde::{Deserialize, Serialize};
 
-use crate::resolve::StoreIdentity;
+use crate::{resolve::StoreIdentity, stored::was_set_up};
 
 /// The names of one tenant that is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Reservation {
             uid: part(&metadata.uid),
             tenant: format!("{}/{}", part(&metadata.namespace), part(&metadata.name)),
             identity,
-            set_up: tenant.status.as_ref().is_some_and(|status| status.storage.setup.schema.is_some()),
+            set_up: was_set_up(tenant),
         }
     }
 
