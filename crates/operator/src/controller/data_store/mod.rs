@@ -147,7 +147,7 @@ async fn pass(data_store: &Arc<DataStore>, shared: &Shared) -> Result<Action, ka
         sizes::sample(&shared.sizes, data_store, Arc::clone(&opened.store), &tenants);
     }
     reserved::free(data_store, shared).await?;
-    places::tidy(data_store, shared).await?;
+    places::tidy(data_store, shared, &tenants).await?;
     shared.backoff.reset(&name);
     Ok(Action::requeue(shared.backoff.spread(PROBE)))
 }

@@ -1,6 +1,6 @@
 //! Who has a place on a DataStore: frees those of tenants that are gone, and says when the limit cannot be read.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use kamaji_api::{DataStore, TenantControlPlane};
 use kamaji_plan::{
@@ -14,8 +14,12 @@ use super::Shared;
 /// `namespace/name` of the tenants that use a DataStore, or may have something there that is not told otherwise; sorted.
 pub fn used_by(data_store: &DataStore, tenants: &[Arc<TenantControlPlane>]) -> Vec<String> {
     let mut users = claim::used_by(&data_store.name_any(), tenants);
-    let begun = |tenant: &TenantControlPlane| claim::is_held(tenant) && Place::of(tenant).is_on(data_store);
-    let others = tenants.iter().filter(|tenant| override_record::is_on(tenant, data_store) || begun(tenant));
+    let kept: BTreeSet<&str> = override_record::uids(data_store).collect();
+    let placed: BTreeSet<String> = Place::all(data_store).into_iter().map(|place| place.uid).collect();
+    let others = tenants.iter().filter(|tenant| {
+        let uid = tenant.metadata.uid.as_deref().unwrap_or_default();
+        kept.contains(uid) || (placed.contains(uid) && claim::is_held(tenant))
+    });
     users.extend(others.map(|tenant| Place::of(tenant).tenant));
     users.sort();
     users.dedup();
@@ -35,9 +39,12 @@ pub fn warned(data_store: &DataStore, warnings: String) -> String {
 ///
 /// # Errors
 /// When a record cannot be removed.
-pub async fn tidy(data_store: &DataStore, shared: &Shared) -> Result<(), kamaji_apply::Error> {
-    let tenants = shared.stores.tenants.store.state();
-    for place in placement::stale(data_store, &tenants) {
+pub async fn tidy(
+    data_store: &DataStore,
+    shared: &Shared,
+    tenants: &[Arc<TenantControlPlane>],
+) -> Result<(), kamaji_apply::Error> {
+    for place in placement::stale(data_store, tenants) {
         if is_taken(data_store, shared, &place).await {
             continue;
         }

@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use kamaji_datastore::{Connection, Store};
+use kamaji_datastore::{Connection, Error, Leftovers, Store, Tenant};
 use kamaji_pki::Authority;
+use kamaji_plan::resolve::StoreIdentity;
 
 /// A datastore that can be used.
 pub struct Opened {
@@ -20,6 +21,34 @@ pub struct Opened {
     pub authority_pem: Vec<u8>,
     /// Its key as the DataStore gives it.
     pub authority_key: Vec<u8>,
+}
+
+impl Opened {
+    /// The store for calls on behalf of a tenant. Only one that `was_set_up` may find its own in what bears no record: for
+    /// others it may be an application's.
+    pub fn on_behalf_of(&self, owner: &str, was_set_up: bool) -> Arc<dyn Store> {
+        let store = self.store.for_owner(owner);
+        if was_set_up { store.taking_over() } else { store }
+    }
+
+    /// Takes back what a tenant has under its names; gives what is left.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn erase(&self, owner: &str, names: &StoreIdentity, was_set_up: bool) -> Result<Leftovers, Error> {
+        let place = Tenant { schema: names.schema.clone(), user: names.user.clone(), password: None };
+        let store = self.on_behalf_of(owner, was_set_up);
+        let erased = async {
+            store.revoke(&place).await?;
+            store.erase(&place).await?;
+            store.recount(&place).await
+        };
+        match erased.await {
+            // Names that are refused to a tenant which never had its place there: nothing under them is the tenant's.
+            Err(Error::InvalidName { .. } | Error::Conflict { .. }) if !was_set_up => Ok(Leftovers::default()),
+            other => other,
+        }
+    }
 }
 
 /// Open datastores by the name of their DataStore.

@@ -1,10 +1,9 @@
 //! Erases what tenants left that were deleted by force, and then frees their names.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use kamaji_api::DataStore;
 use kamaji_apply::EventType;
-use kamaji_datastore::{Error, Leftovers, Store, Tenant};
 use kamaji_plan::{claim, reservation::Reservation};
 use kube::ResourceExt;
 
@@ -23,7 +22,7 @@ pub async fn free(data_store: &DataStore, shared: &Shared) -> Result<(), kamaji_
             tracing::warn!(schema, user, holder, "reserved names are in use; nothing is erased");
             continue;
         }
-        match erase(&opened.store, &left).await {
+        match opened.erase(&left.uid, &left.identity, left.set_up).await {
             Ok(leftovers) if leftovers.is_empty() => {
                 let freed = BTreeMap::from([(left.key(), None)]);
                 let written = shared.context.applier.annotate(data_store, freed).await?;
@@ -40,22 +39,4 @@ pub async fn free(data_store: &DataStore, shared: &Shared) -> Result<(), kamaji_
         }
     }
     Ok(())
-}
-
-async fn erase(store: &Arc<dyn Store>, left: &Reservation) -> Result<Leftovers, Error> {
-    let place = Tenant { schema: left.identity.schema.clone(), user: left.identity.user.clone(), password: None };
-    let mut store = store.for_owner(&left.uid);
-    if left.set_up {
-        store = store.taking_over();
-    }
-    let erased = async {
-        store.revoke(&place).await?;
-        store.erase(&place).await?;
-        store.recount(&place).await
-    };
-    match erased.await {
-        // It never had its place there: nothing under these names is its own.
-        Err(Error::InvalidName { .. } | Error::Conflict { .. }) if !left.set_up => Ok(Leftovers::default()),
-        other => other,
-    }
 }

@@ -14,6 +14,7 @@ use kube::{Api, ResourceExt};
 use super::{
     Shared,
     error::{Error, Halt},
+    record,
 };
 
 /// Whether the owner puts up with data that stays.
@@ -77,15 +78,7 @@ async fn reserve(shared: &Shared, name: &str, reservation: &Reservation) -> Resu
             }
         },
     };
-    let record = [(reservation.key(), Some(reservation.value()))].into();
-    match shared.context.applier.annotate(&data_store, record).await {
-        Ok(written) => {
-            shared.stores.data_stores.recent.wrote(&written);
-            Ok(true)
-        }
-        Err(error) if error.code() == Some(404) => Ok(false),
-        Err(source) => Err(Error::Write { what: format!("DataStore {name}"), source }.into()),
-    }
+    record::write(shared, &data_store, (reservation.key(), Some(reservation.value()))).await
 }
 
 #[cfg(test)]

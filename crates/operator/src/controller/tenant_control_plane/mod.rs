@@ -16,6 +16,7 @@ mod keys;
 mod namesake;
 mod observe;
 mod place;
+mod record;
 mod report;
 mod revision;
 mod secrets;
@@ -269,9 +270,10 @@ async fn steps(
     let choice = place::choose(shared, tenant, observed.deployment.as_deref())?;
     let resolved = observed.resolve(shared, tenant, &choice.data_store, moment.now)?;
     let resolved = findings.resolved.insert(resolved).clone();
-    claim::check(shared, &resolved, &observed)?;
+    let tenants = &shared.stores.tenants;
+    claim::check(shared, &resolved, &observed, &tenants.store.state())?;
     place::record(shared, tenant, observed.deployment.as_deref(), &choice).await?;
-    let held = finish::hold(shared, tenant, || claim::check(shared, &resolved, &observed)).await?;
+    let held = finish::hold(shared, tenant, || claim::check(shared, &resolved, &observed, &tenants.all())).await?;
     secrets::let_go(shared, &observed.going).await?;
 
     let (issued, stored) = futures::join!(

@@ -7,12 +7,8 @@ use kamaji_plan::{
     placement::{self, Choice, Known, Place},
     rejection::Rejection,
 };
-use kube::ResourceExt;
 
-use super::{
-    Shared,
-    error::{Error, Halt},
-};
+use super::{Shared, error::Halt, record};
 
 /// The DataStore that the tenant is to be on; it need not exist.
 ///
@@ -55,9 +51,9 @@ pub async fn record(
     }
     let data_store = shared.stores.data_stores.get(None, &choice.data_store);
     if let (Some(place), Some(data_store)) = (choice.record, data_store) {
-        let record = [(place.key(), Some(place.value()))].into();
-        let written = shared.context.applier.annotate_unchanged(data_store.as_ref(), record).await;
-        let written = written.map_err(|source| failed(&choice.data_store, source))?;
+        let entry = [(place.key(), Some(place.value()))].into();
+        let written = shared.context.applier.annotate_unchanged(data_store.as_ref(), entry).await;
+        let written = written.map_err(|source| record::failed(&choice.data_store, source))?;
         shared.stores.data_stores.recent.wrote(&written);
         tracing::info!(data_store = choice.data_store, "the tenant has its place");
     }
@@ -71,19 +67,9 @@ pub async fn record(
 pub async fn leave(shared: &Shared, tenant: &TenantControlPlane) -> Result<(), Halt> {
     let place = Place::of(tenant);
     for data_store in shared.stores.data_stores.all() {
-        if !place.is_on(&data_store) {
-            continue;
-        }
-        let gone = [(place.key(), None)].into();
-        match shared.context.applier.annotate(data_store.as_ref(), gone).await {
-            Ok(written) => shared.stores.data_stores.recent.wrote(&written),
-            Err(error) if error.code() == Some(404) => {}
-            Err(source) => return Err(failed(&data_store.name_any(), source)),
+        if place.is_on(&data_store) {
+            record::write(shared, &data_store, (place.key(), None)).await?;
         }
     }
     Ok(())
-}
-
-fn failed(data_store: &str, source: kamaji_apply::Error) -> Halt {
-    Error::Write { what: format!("DataStore {data_store}"), source }.into()
 }

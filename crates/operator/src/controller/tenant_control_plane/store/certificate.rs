@@ -31,7 +31,7 @@ use super::{
 };
 use crate::controller::data_store::pool::Opened;
 
-/// Makes sure of the Secret. `opened` is the datastore, when it can be used, and those of the overrides, when all can.
+/// Makes sure of the Secret. `stores` is the tenant's own datastore and those of its overrides.
 ///
 /// # Errors
 /// [`Halt::Waiting`] while it cannot be used and there is no certificate yet, [`Halt::Failed`] when a write fails.
@@ -39,7 +39,7 @@ pub async fn certificate(
     shared: &Shared,
     resolved: &Resolved,
     observed: &Observed,
-    opened: (Option<&Opened>, Option<&[Named]>),
+    stores: &[Named],
     algorithm: KeyAlgorithm,
     moment: &Moment,
 ) -> Result<secrets::Good, Halt> {
@@ -47,13 +47,16 @@ pub async fn certificate(
     if resolved.store.kine.as_ref().is_some_and(|kine| kine.tls.is_none()) {
         return copied(shared, resolved, observed, None, moment).await;
     }
-    let (Some(opened), Some(others)) = opened else { return known(shared, resolved, observed, moment).await };
-    match &opened.authority {
+    // One for some of them would be refused by the rest.
+    let opened: Option<Vec<&Opened>> = stores.iter().map(|(_, opened)| opened.as_deref()).collect();
+    let opened = opened.unwrap_or_default();
+    let Some((own, others)) = opened.split_first() else { return known(shared, resolved, observed, moment).await };
+    match &own.authority {
         Some(authority) => {
-            let others: Vec<_> = others.iter().filter_map(|(_, other)| other.authority.as_ref()).collect();
+            let others: Vec<_> = others.iter().filter_map(|other| other.authority.as_ref()).collect();
             signed(shared, resolved, observed, (authority, &others), algorithm, moment).await
         }
-        None => copied(shared, resolved, observed, opened.connection.tls.as_ref(), moment).await,
+        None => copied(shared, resolved, observed, own.connection.tls.as_ref(), moment).await,
     }
 }
 

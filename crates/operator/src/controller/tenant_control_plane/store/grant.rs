@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use kamaji_api::TenantControlPlane;
 use kamaji_datastore::Tenant;
-use kamaji_plan::resolve::Resolved;
+use kamaji_plan::{resolve::Resolved, stored::was_set_up};
 use kube::Api;
 
 use super::super::{
-    Shared, erase,
+    Shared,
     error::{Error, Halt},
     finish::Held,
 };
@@ -29,9 +29,7 @@ pub async fn grant(
     if shared.granted.is_fresh(&resolved.uid, name, opened, tenant) {
         return Ok(());
     }
-    let store = opened.store.for_owner(&resolved.uid);
-    // The status alone tells: a name that a new tenant asks for may be an application's.
-    let store = if erase::was_set_up(&resolved.tenant) { store.taking_over() } else { store };
+    let store = opened.on_behalf_of(&resolved.uid, was_set_up(&resolved.tenant));
     let failed = |source| Error::Store { name: name.to_owned(), source };
     if held == Held::Now || !store.is_set_up(tenant).await.map_err(failed)? {
         if held == Held::Before {

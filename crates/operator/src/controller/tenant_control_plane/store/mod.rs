@@ -54,31 +54,31 @@ pub async fn store(
     moment: &Moment,
 ) -> Result<Found, Halt> {
     let context = &shared.context;
-    let opened = shared.pool.get(&resolved.store.name);
-    let others = overrides::opened(shared, resolved);
-    let step = config(shared, resolved, observed, opened.as_deref(), moment);
+    let all = overrides::all(shared, resolved);
+    let opened = all.first().and_then(|(_, own)| own.as_deref());
+    let step = config(shared, resolved, observed, opened, moment);
     let config = timed(context, component::DATASTORE_CONFIG, step).await?;
     let algorithm = resolved.encryption_algorithm.unwrap_or(authorities::DEFAULT_ALGORITHM);
-    let step = certificate(shared, resolved, observed, (opened.as_deref(), others.as_deref()), algorithm, moment);
+    let step = certificate(shared, resolved, observed, &all, algorithm, moment);
     let certificate = timed(context, component::DATASTORE_CERTIFICATE, step).await?;
     shared.keyring.keep(&resolved.uid, TenantSecret::DatastoreCertificate, &certificate);
     let tenant = config::tenant(resolved, &config);
     let is_news = config::is_news(resolved, observed, &config);
     let mut trouble = None;
-    for (name, opened) in overrides::all(resolved, opened, others) {
+    for (name, opened) in &all {
         // What no pod uses yet has to be usable before one does.
-        let in_use = observed.deployment.as_deref().is_some_and(|live| overrides::is_used(live, resolved, &name));
-        let is_new = !in_use && !shared.granted.was(&resolved.uid, &name);
+        let in_use = observed.deployment.as_deref().is_some_and(|live| overrides::is_used(live, resolved, name));
+        let is_new = !in_use && !shared.granted.was(&resolved.uid, name);
         // The connection may be an older one, which still works where the DataStore as it is now does not.
-        let found = match opened.as_ref().filter(|_| !(is_new && known_bad(shared, &name))) {
+        let found = match opened.as_ref().filter(|_| !(is_new && known_bad(shared, name))) {
             Some(opened) => {
-                overrides::record(shared, resolved, &name).await?;
-                let step = grant(shared, resolved, held, (&name, opened), &tenant);
-                granted(shared, in_use && !is_news, &name, timed(context, "datastore-setup", step).await)?
+                overrides::hold(shared, resolved, name).await?;
+                let step = grant(shared, resolved, held, (name, opened), &tenant);
+                granted(shared, in_use && !is_news, name, timed(context, "datastore-setup", step).await)?
             }
-            None if is_new => return Err(not_ready(&name)),
+            None if is_new => return Err(not_ready(name)),
             // While the DataStore's own verdict is good, it is only that it was not opened yet.
-            None => known_bad(shared, &name).then(|| unconfirmed(&name)),
+            None => known_bad(shared, name).then(|| unconfirmed(name)),
         };
         trouble = trouble.or(found);
     }

@@ -1,43 +1,27 @@
 //! The datastores that keep single resources of the tenant, beside its own.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kamaji_api::TenantControlPlane;
 use kamaji_plan::{component::kube_apiserver, override_record, resolve::Resolved};
 use kube::ResourceExt;
 
-use super::super::{
-    Shared,
-    error::{Error, Halt},
+use super::{
+    super::{Shared, error::Halt, record},
+    trouble::not_ready,
 };
 use crate::controller::data_store::pool::Opened;
 
-/// A datastore that can be used, and the name of its DataStore.
-pub type Named = (String, Arc<Opened>);
+/// A datastore, when it can be used, and the name of its DataStore.
+pub type Named = (String, Option<Arc<Opened>>);
 
-/// Those of the specification, in its order; `None` when one of them cannot be used.
-pub fn opened(shared: &Shared, resolved: &Resolved) -> Option<Vec<Named>> {
-    let mut names: Vec<&String> = Vec::new();
-    for other in &resolved.store.overrides {
-        if other.store != resolved.store.name && !names.contains(&&other.store) {
-            names.push(&other.store);
-        }
-    }
-    names.into_iter().map(|name| Some((name.clone(), shared.pool.get(name)?))).collect()
-}
-
-/// The tenant's own datastore and the others, as far as they can be used.
-pub fn all(
-    resolved: &Resolved,
-    own: Option<Arc<Opened>>,
-    others: Option<Vec<Named>>,
-) -> Vec<(String, Option<Arc<Opened>>)> {
-    let mut usable: BTreeMap<String, Arc<Opened>> = others.into_iter().flatten().collect();
-    let mut all = vec![(resolved.store.name.clone(), own)];
-    for other in &resolved.store.overrides {
-        if all.iter().all(|(name, _)| *name != other.store) {
-            all.push((other.store.clone(), usable.remove(&other.store)));
+/// The tenant's own datastore, then those of its overrides in the specification's order, each once.
+pub fn all(shared: &Shared, resolved: &Resolved) -> Vec<Named> {
+    let mut all: Vec<Named> = Vec::new();
+    for name in [&resolved.store.name].into_iter().chain(resolved.store.overrides.iter().map(|other| &other.store)) {
+        if all.iter().all(|(known, _)| known != name) {
+            all.push((name.clone(), shared.pool.get(name)));
         }
     }
     all
@@ -47,17 +31,14 @@ pub fn all(
 ///
 /// # Errors
 /// When it cannot be written.
-pub async fn record(shared: &Shared, resolved: &Resolved, name: &str) -> Result<(), Halt> {
+pub async fn hold(shared: &Shared, resolved: &Resolved, name: &str) -> Result<(), Halt> {
     let tenant = resolved.tenant.as_ref();
     let data_store = shared.stores.data_stores.get(None, name).filter(|_| name != resolved.store.name);
     let Some(data_store) = data_store.filter(|data_store| !override_record::is_on(tenant, data_store)) else {
         return Ok(());
     };
-    let record = [(override_record::key(tenant), Some(override_record::value(tenant)))].into();
-    let written = shared.context.applier.annotate(data_store.as_ref(), record).await;
-    let written = written.map_err(|source| Error::Write { what: format!("DataStore {name}"), source })?;
-    shared.stores.data_stores.recent.wrote(&written);
-    Ok(())
+    let entry = (override_record::key(tenant), Some(override_record::value(tenant)));
+    if record::write(shared, &data_store, entry).await? { Ok(()) } else { Err(not_ready(name)) }
 }
 
 /// DataStores that may have something of the tenant, besides its own.
@@ -73,13 +54,7 @@ pub fn recorded(shared: &Shared, tenant: &TenantControlPlane) -> Vec<String> {
 /// When it cannot be removed.
 pub async fn forget(shared: &Shared, tenant: &TenantControlPlane, name: &str) -> Result<(), Halt> {
     let Some(data_store) = shared.stores.data_stores.get(None, name) else { return Ok(()) };
-    let gone = [(override_record::key(tenant), None)].into();
-    match shared.context.applier.annotate(data_store.as_ref(), gone).await {
-        Ok(written) => shared.stores.data_stores.recent.wrote(&written),
-        Err(error) if error.code() == Some(404) => {}
-        Err(source) => return Err(Error::Write { what: format!("DataStore {name}"), source }.into()),
-    }
-    Ok(())
+    record::write(shared, &data_store, (override_record::key(tenant), None)).await.map(drop)
 }
 
 /// Whether the pods that run use a datastore: the tenant's own, or one that kube-apiserver's flag names.
