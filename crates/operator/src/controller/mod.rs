@@ -13,6 +13,7 @@ pub mod recent;
 pub mod stores;
 pub mod tenant_control_plane;
 pub mod timed;
+pub mod vanished;
 
 use std::sync::Arc;
 

@@ -19,7 +19,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{cache::Cache, keyring::Keyring};
+use super::{cache::Cache, keyring::Keyring, vanished::Vanished};
 use crate::{
     process::{Process, progress::Progress},
     tenant::Sessions,
@@ -40,6 +40,8 @@ pub struct Stores {
     pub services: Arc<Cache<Service>>,
     /// Deployments with the project label.
     pub deployments: Arc<Cache<Deployment>>,
+    /// Tenants that went without being taken down.
+    pub vanished: Arc<Vanished>,
 }
 
 /// Where a watch sends whom it wakes.
@@ -76,7 +78,8 @@ impl Stores {
         let (config_maps, config_map_events) = open::<ConfigMap>(client, Some(&selector));
         let (services, service_events) = open::<Service>(client, Some(&selector));
         let (deployments, deployment_events) = open::<Deployment>(client, Some(&selector));
-        let stores = Self { tenants, data_stores, secrets, config_maps, services, deployments };
+        let vanished = Arc::default();
+        let stores = Self { tenants, data_stores, secrets, config_maps, services, deployments, vanished };
 
         let mut tenants = wakers::Tenants::new(process, &stores, wake, keyring, sessions);
         let mut data_stores = wakers::DataStores::new(&stores, wake);

@@ -70,7 +70,7 @@ pub async fn serve(
     let shutdown = Shutdown::on_signals().context("SIGTERM and SIGINT cannot be listened for")?;
     let client = client::connect(options.kubeconfig.as_deref()).await?;
     let metrics = Metrics::new();
-    let progress = Progress::with_patience(options.unready_after);
+    let progress = Progress::starting(options.unready_after);
 
     let servers = CancellationToken::new();
     let health = listen::bind("health-probe-bind-address", &options.health_address).await?;

@@ -35,6 +35,8 @@ struct Key {
 #[derive(Debug)]
 struct State {
     patience: Duration,
+    /// No watch was announced yet, and one is to come.
+    starting: bool,
     queued: HashMap<Key, Instant>,
     in_flight: HashMap<u64, Reconcile>,
     next: u64,
@@ -46,6 +48,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             patience: PATIENCE,
+            starting: false,
             queued: HashMap::new(),
             in_flight: HashMap::new(),
             next: 0,
@@ -81,6 +84,8 @@ enum Watched {
 /// Someone who waits too long. Its text is a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stuck {
+    /// The controllers have not begun yet.
+    Starting,
     /// A watch has not delivered its objects yet.
     WatchStarting {
         /// What is watched.
@@ -120,6 +125,7 @@ pub enum Stuck {
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Starting => f.write_str("the controllers have not begun yet"),
             Self::WatchStarting { watch, reason: None } => {
                 write!(f, "the watch of {watch} has not delivered its objects yet")
             }
@@ -145,10 +151,14 @@ impl Progress {
         Self::default()
     }
 
-    /// Nobody is busy, and whoever waits for longer than `patience` is stuck; without it, [`PATIENCE`].
-    pub fn with_patience(patience: Duration) -> Self {
+    /// Of a process that starts: not ready until its first watch is. Whoever waits for longer than `patience` is stuck.
+    pub fn starting(patience: Duration) -> Self {
         let progress = Self::default();
-        progress.state().patience = patience;
+        {
+            let mut state = progress.state();
+            state.patience = patience;
+            state.starting = true;
+        }
         progress
     }
 
@@ -179,6 +189,7 @@ impl Progress {
     /// Announces a watch of `what`. The process is not ready until the watch is.
     pub fn watch(&self, what: impl Into<String>) -> Watch {
         let mut state = self.state();
+        state.starting = false;
         let key = (state.next, what.into());
         state.next += 1;
         state.watches.insert(key.clone(), Watched::Starting { reason: None });
@@ -191,6 +202,9 @@ impl Progress {
         let state = self.state();
         let mut stuck: Vec<Stuck> =
             state.watches.iter().filter_map(|((_, what), watched)| watched.stuck(what, now, state.patience)).collect();
+        if state.starting {
+            stuck.push(Stuck::Starting);
+        }
         for reconcile in state.in_flight.values() {
             let age = now.duration_since(reconcile.started);
             if age > reconcile.deadline + DEADLINE_MARGIN {
@@ -315,7 +329,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn is_not_ready_until_every_watch_delivered() {
-        let progress = Progress::new();
+        let progress = Progress::starting(PATIENCE);
+        assert_eq!(progress.stuck(), [Stuck::Starting]);
         let (tenants, secrets) = (progress.watch("TenantControlPlanes"), progress.watch("Secrets"));
         tenants.ready();
         secrets.broken(&"forbidden");

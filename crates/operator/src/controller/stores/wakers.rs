@@ -62,6 +62,10 @@ impl Tenants {
             Seen::Gone(tenant) => {
                 self.stores.tenants.recent.deleted(tenant);
                 self.forget(&object_key(*tenant));
+                // A standby leaves it to the leader.
+                if self.process.leadership.is_held() && self.stores.vanished.saw(tenant) {
+                    let _ = self.wake.tenants.send(ObjectRef::from_obj(*tenant));
+                }
             }
             Seen::Listed => {
                 let there = self.stores.tenants.store.state();

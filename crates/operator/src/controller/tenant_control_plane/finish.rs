@@ -71,6 +71,15 @@ pub async fn finish(shared: &Shared, tenant: &Arc<TenantControlPlane>) -> Result
     if !tenant.finalizers().iter().any(|finalizer| ours.contains(&finalizer.as_str())) {
         return Ok(());
     }
+    take_down(shared, tenant).await?;
+    release(shared, tenant).await
+}
+
+/// Takes back everything that was made for a tenant and that does not go by itself.
+///
+/// # Errors
+/// As [`finish`].
+pub async fn take_down(shared: &Shared, tenant: &TenantControlPlane) -> Result<(), Halt> {
     drain(shared, tenant).await?;
     let config = config(shared, tenant).await?;
     let name = store_name(shared, tenant);
@@ -80,7 +89,11 @@ pub async fn finish(shared: &Shared, tenant: &Arc<TenantControlPlane>) -> Result
             overrides::forget(shared, tenant, &name).await?;
         }
     }
-    release(shared, tenant, config).await
+    // The last that tells the names goes last.
+    if let Some(config) = config {
+        secrets::release(shared, &config).await?;
+    }
+    place::leave(shared, tenant).await
 }
 
 /// Takes back what the tenant has on a datastore, unless its owner puts up with data that stays.
@@ -163,12 +176,8 @@ fn store_name(shared: &Shared, tenant: &TenantControlPlane) -> String {
     place::choose(shared, tenant, None).map(|choice| choice.data_store).unwrap_or_default()
 }
 
-/// Lets the tenant's own finalizers go: first that of its datastore Secret, then the tenant's.
-async fn release(shared: &Shared, tenant: &TenantControlPlane, config: Option<Arc<Secret>>) -> Result<(), Halt> {
-    if let Some(config) = config {
-        secrets::release(shared, &config).await?;
-    }
-    place::leave(shared, tenant).await?;
+/// Lets the tenant's own finalizers go.
+async fn release(shared: &Shared, tenant: &TenantControlPlane) -> Result<(), Halt> {
     let ours = [contract::finalizers::DATASTORE, contract::finalizers::SOOT];
     let rest = tenant.finalizers().iter().filter(|present| !ours.contains(&present.as_str())).cloned().collect();
     let released = shared.context.applier.set_finalizers(tenant, rest).await;

@@ -22,6 +22,7 @@ mod revision;
 mod secrets;
 mod store;
 mod tenant_side;
+mod vanished;
 mod write;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -169,6 +170,7 @@ pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<TenantCo
     let queue = UnboundedReceiverStream::new(wake).map(Ok::<_, std::convert::Infallible>);
     let reconcile = |tenant: Arc<TenantControlPlane>, shared: Arc<Shared>| {
         let span = tracing::info_span!("tenant", tenant = object_key(tenant.as_ref()));
+        vanished::settle(&shared, &ObjectRef::from_obj(tenant.as_ref()));
         Box::pin(async move { Ok::<_, std::convert::Infallible>(reconcile(tenant, &shared).await) }.instrument(span))
     };
     let never = |_: Arc<TenantControlPlane>, error: &std::convert::Infallible, _: Arc<Shared>| match *error {};
@@ -178,6 +180,7 @@ pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<TenantCo
             if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = ended {
                 let gone = ObjectRef::new(&gone.name).within(gone.namespace.as_deref().unwrap_or_default());
                 shared.authorities.follow(&gone, BTreeSet::new());
+                vanished::settle(&shared, &gone);
             }
             std::future::ready(())
         })
