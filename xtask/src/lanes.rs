@@ -13,9 +13,8 @@ use anyhow::{Context, Result, bail};
 use crate::progress::Progress;
 use crate::{command, layout, workspace};
 
-/// How many run at the same time: one on a single core, at most four, because a server that waits for the disk or for
-/// memory is slow for everyone.
-const MOST: usize = 4;
+/// How many run at the same time, at most, because a server that waits for the disk or for memory is slow for everyone.
+const MOST: usize = 6;
 
 /// Long targets first, so that none is begun when the rest is over. Seconds on two cores; only the order matters, and
 /// what is not named comes last.
@@ -116,13 +115,18 @@ pub fn run(targets: Vec<Target>, version: &str, filter: Option<&str>, progress: 
     };
     let (alone, beside): (Vec<Target>, Vec<Target>) =
         in_order(targets).into_iter().partition(|target| ALONE.contains(&target.name.as_str()));
-    let lanes = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MOST);
+    let lanes = lanes(std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let mut failures = side_by_side(beside, lanes, version, filter, progress);
     failures.extend(side_by_side(alone, 1, version, filter, progress));
     if failures.is_empty() {
         return Ok(());
     }
     bail!("{}", failures.join("\n"))
+}
+
+/// Half as many again as cores: the targets wait for servers for much of their time.
+fn lanes(cores: usize) -> usize {
+    (cores + cores.div_ceil(2)).min(MOST)
 }
 
 fn in_order(mut targets: Vec<Target>) -> Vec<Target> {
@@ -257,6 +261,11 @@ mod tests {
         let names: Vec<_> = found.iter().map(|found| (found.package.as_str(), found.name.as_str())).collect();
         assert_eq!(names, [("kamaji-apply", "apiserver_apply"), ("bench", "plain")]);
         assert_eq!(found[0].folder, Path::new("/w/crates/apply"));
+    }
+
+    #[test]
+    fn there_are_more_lanes_than_cores_but_not_many() {
+        assert_eq!([1, 2, 4, 16].map(lanes), [2, 3, 6, 6]);
     }
 
     #[test]
