@@ -16,9 +16,9 @@ use crate::{Error, Tenant};
 /// A deletion asks in this order: [`Store::revoke`], [`Store::erase`], [`Store::recount`] until it is empty.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
-    /// The same store and connections, for calls on behalf of this owner: the UID of the tenant's object. PostgreSQL,
-    /// MySQL and NATS record it beside what they make, and refuse names that another owner's record is on; on them every
-    /// call that names one tenant needs it. etcd has no place for such a record and does without.
+    /// The same store and connections, for calls on behalf of this owner: the UID of the tenant's object. It is recorded
+    /// beside what is made, and names that another owner's record is on are refused. Every call that names one tenant
+    /// needs it; only etcd, without one, neither heeds nor writes records.
     fn for_owner(&self, owner: &str) -> Arc<dyn Store>;
 
     /// The same store, for a tenant that is known to have been set up here before: what carries no record, and is just as
@@ -42,14 +42,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// another tenant only when the old one's pods are gone. NATS keeps its logins itself: there the account stays open.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the schema is held by another login; nothing of theirs is touched.
+    /// [`Error::Conflict`] when a name belongs to somebody else; nothing of theirs is touched.
     async fn revoke(&self, tenant: &Tenant) -> Result<(), Error>;
 
     /// Deletes the tenant's data, in bounded steps. Revoke first: what a writer still adds meanwhile is left, and
     /// [`Store::recount`] tells.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the schema is held by another login; nothing of theirs is touched.
+    /// [`Error::Conflict`] when a name belongs to somebody else; nothing of theirs is touched.
     async fn erase(&self, tenant: &Tenant) -> Result<(), Error>;
 
     /// What is left of the tenant in the server.
@@ -118,7 +118,7 @@ pub enum Change {
     LoginUnlocked,
     /// The login had another password.
     PasswordChanged,
-    /// What was found carried no owner's record.
+    /// There was no owner's record.
     OwnerRecorded,
 }
 
@@ -149,7 +149,7 @@ pub struct Leftovers {
     pub keys: u64,
     /// Logins.
     pub users: u64,
-    /// Roles; on NATS the record of the owner.
+    /// Roles; on etcd and NATS the record of the owner, too.
     pub roles: u64,
     /// Open sessions of the tenant's login, where the server tells.
     pub sessions: u64,

@@ -159,14 +159,17 @@ impl Driver {
     }
 }
 
-/// Users, roles and first path elements of all keys, superuser apart.
+/// Users, roles and whose all keys are, superuser apart: the first element of a tenant's path, the last of a record's.
 async fn census(etcd: &mut etcd_client::Client) -> [BTreeSet<String>; 3] {
     let others = |names: &[String]| names.iter().filter(|name| *name != "root").cloned().collect();
     let users = others(etcd.user_list().await.unwrap().users());
     let roles = others(etcd.role_list().await.unwrap().roles());
     let all = etcd.get("", Some(GetOptions::new().with_all_keys().with_keys_only())).await.unwrap();
-    let first = |key: &str| key.split('/').nth(1).unwrap().to_owned();
-    [users, roles, all.kvs().iter().map(|pair| first(pair.key_str().unwrap())).collect()]
+    let whose = |key: &str| {
+        let name = if key.starts_with('/') { key.split('/').nth(1) } else { key.rsplit('/').next() };
+        name.unwrap().to_owned()
+    };
+    [users, roles, all.kvs().iter().map(|pair| whose(pair.key_str().unwrap())).collect()]
 }
 
 /// How many objects of a kind each owner has, by its UID.

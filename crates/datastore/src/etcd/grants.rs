@@ -5,6 +5,7 @@ use etcd_client::{Permission, PermissionType, RoleRevokePermissionOptions, UserA
 use super::failure::Refusal;
 use super::keys::{self, KeyRange};
 use super::pool::{Pool, Repeat};
+use super::records::{self, Records};
 use crate::store::Changed;
 use crate::{Change, Error, Tenant};
 
@@ -27,8 +28,8 @@ pub(crate) struct Observed {
     user: Option<Vec<String>>,
 }
 
-/// Reads the role and the user. Two requests.
-pub(crate) async fn observe(pool: &Pool, tenant: &Tenant) -> Result<Observed, Error> {
+/// Reads the role, then the user and whose they are. Three requests, two of them side by side.
+pub(crate) async fn observe(pool: &Pool, tenant: &Tenant) -> Result<(Observed, Records), Error> {
     // The role first: to a client that is unknown itself etcd answers "user name not found", which is an error here
     // and would be mistaken for the tenant's missing user below.
     let schema = tenant.schema.as_str();
@@ -39,8 +40,9 @@ pub(crate) async fn observe(pool: &Pool, tenant: &Tenant) -> Result<Observed, Er
         })
         .await?
         .map(|role| role.permissions().iter().map(Granted::from).collect());
-    let user = user_roles(pool, &tenant.user).await?;
-    Ok(Observed { role, user })
+    let (user, records) =
+        futures::future::try_join(user_roles(pool, &tenant.user), records::read(pool, tenant)).await?;
+    Ok((Observed { role, user }, records))
 }
 
 /// Roles of a user, `None` when there is no such user. Ask for a role before, see [`observe`].
@@ -85,6 +87,11 @@ impl Observed {
         self.role.is_some()
     }
 
+    /// Whether there is a role or a user of these names.
+    pub fn is_any(&self) -> bool {
+        self.role.is_some() || self.user.is_some()
+    }
+
     /// A role of the user that is not the tenant's.
     fn foreign_role(&self, tenant: &Tenant) -> Option<&str> {
         self.user.iter().flatten().map(String::as_str).find(|role| *role != tenant.schema)
@@ -120,18 +127,26 @@ fn repairs(granted: &[Granted], schema: &str) -> Vec<Repair> {
     repairs
 }
 
-/// Adds or repairs what is missing.
-pub(crate) async fn ensure(pool: &Pool, tenant: &Tenant, observed: &Observed) -> Result<Changed, Error> {
-    let Tenant { schema, user, .. } = tenant;
-    let (schema, user) = (schema.as_str(), user.as_str());
+/// Errs when the user or the role is in use by others, so that nothing may be added to them.
+pub(crate) async fn refuse_foreign(pool: &Pool, tenant: &Tenant, observed: &Observed) -> Result<(), Error> {
     if let Some(role) = observed.foreign_role(tenant) {
         return Err(foreign_user(tenant, role));
     }
     if observed.role_exists() && !observed.user_has_role(tenant) {
         refuse_foreign_schema(pool, tenant).await?;
     }
-    let mut changed = Changed::default();
+    Ok(())
+}
 
+/// Adds or repairs what is missing. Ask [`refuse_foreign`] first.
+pub(crate) async fn ensure(
+    pool: &Pool,
+    tenant: &Tenant,
+    observed: &Observed,
+    changed: &mut Changed,
+) -> Result<(), Error> {
+    let Tenant { schema, user, .. } = tenant;
+    let (schema, user) = (schema.as_str(), user.as_str());
     if observed.role.is_none() {
         let added = pool
             .call_unless(&format!("add the role {schema:?}"), &[Refusal::RoleExists], |connected| {
@@ -162,7 +177,7 @@ pub(crate) async fn ensure(pool: &Pool, tenant: &Tenant, observed: &Observed) ->
         .await?;
         changed.0.push(Change::RoleGranted);
     }
-    Ok(changed)
+    Ok(())
 }
 
 async fn apply(pool: &Pool, schema: &str, repair: Repair) -> Result<Change, Error> {

@@ -1,5 +1,11 @@
 //! Which keys belong to a tenant.
 
+use crate::Tenant;
+
+/// Below this key the owners of names are recorded, see `records`. Every tenant's keys begin with a slash, so no
+/// permission on a schema reaches it.
+const OWNERS: &str = "kamaji.clastix.io/owner";
+
 /// A half-open range of keys, as etcd understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyRange {
@@ -17,6 +23,11 @@ pub(crate) fn of_schema(schema: &str) -> KeyRange {
     let start = format!("/{schema}/").into_bytes();
     let end = format!("/{schema}0").into_bytes();
     KeyRange { start, end }
+}
+
+/// Where the owner of a tenant's schema is recorded, and where that of its user.
+pub(crate) fn of_records(tenant: &Tenant) -> [String; 2] {
+    [format!("{OWNERS}/schema/{}", tenant.schema), format!("{OWNERS}/user/{}", tenant.user)]
 }
 
 /// The range from `start` up to and including `last`.
@@ -55,6 +66,35 @@ mod tests {
                 assert!(one.end <= other.start || other.end <= one.start, "{one:?} {other:?}");
             }
         }
+    }
+
+    #[test]
+    fn no_schema_that_a_tenant_may_have_reaches_a_record() {
+        let tenant = |name: &str| Tenant { schema: name.into(), user: name.into(), password: None };
+        let names =
+            ["a", "kamaji.clastix.io", "owner", "schema", "j", "k", "l", " ", "!", "0", "~", "\u{10ffff}", "..."];
+        for name in names {
+            tenant(name).check_names().unwrap();
+            let range = of_schema(name);
+            for record in names.iter().flat_map(|name| of_records(&tenant(name))) {
+                assert!(!contains(&range, &record), "{name:?} reaches {record:?}");
+            }
+            // Whatever is between two keys that begin with a slash begins with one.
+            assert_eq!((range.start.first(), range.end.first()), (Some(&b'/'), Some(&b'/')), "{name:?}");
+        }
+        // What a path could be made of that leaves the schema, or that is another record's key.
+        for name in ["", "..", "../kamaji.clastix.io/owner", "/kamaji.clastix.io", "kamaji.clastix.io/owner", "a\0"] {
+            tenant(name).check_names().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn every_name_has_a_record_of_its_own() {
+        let tenant = |schema: &str, user: &str| Tenant { schema: schema.into(), user: user.into(), password: None };
+        let records = of_records(&tenant("a", "b"));
+        assert_eq!(records, ["kamaji.clastix.io/owner/schema/a", "kamaji.clastix.io/owner/user/b"]);
+        let [schema, user] = of_records(&tenant("b", "a"));
+        assert!(!records.contains(&schema) && !records.contains(&user), "a schema is no user");
     }
 
     #[test]

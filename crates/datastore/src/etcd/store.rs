@@ -7,9 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use etcd_client::{AlarmAction, AlarmType, DeleteOptions, GetOptions, StatusResponse};
 
+use super::holding::{Held, held};
 use super::pool::{Pool, REQUEST_TIMEOUT, Repeat};
 use super::{auth_status, grants, keys, version};
-use crate::{Changed, Connection, Error, Health, Leftovers, Sizes, Store, Tenant, TenantSize};
+use crate::record::{self, Wanted};
+use crate::{Change, Changed, Connection, Driver, Error, Health, Leftovers, Sizes, Store, Tenant, TenantSize};
 
 /// Keys deleted by one request: enough to be quick, few enough that the server serves others in between.
 const BATCH: i64 = 1_000;
@@ -20,13 +22,25 @@ const QUOTA_WARNING: u64 = 80;
 #[derive(Clone, Debug)]
 pub struct EtcdStore {
     pool: Arc<Pool>,
+    owner: Option<Arc<str>>,
     takes_over: bool,
 }
 
 impl EtcdStore {
     /// Checks the connection's endpoints and TLS material; dials nothing.
     pub fn open(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self { pool: Arc::new(Pool::open(connection)?), takes_over: false })
+        Ok(Self { pool: Arc::new(Pool::open(connection)?), owner: None, takes_over: false })
+    }
+
+    /// What is there of a tenant with good names, once it is known not to be somebody else's.
+    async fn held(&self, tenant: &Tenant) -> Result<Held, Error> {
+        tenant.check_names()?;
+        let wanted = match self.owner.as_deref() {
+            // Who has no owner goes by role and user alone.
+            None => None,
+            given => Some(Wanted::new(record::required(Driver::Etcd, given, tenant)?, tenant, self.takes_over)),
+        };
+        held(&self.pool, tenant, wanted).await
     }
 
     async fn count(&self, schema: &str) -> Result<u64, Error> {
@@ -102,8 +116,8 @@ impl EtcdStore {
 
 #[async_trait]
 impl Store for EtcdStore {
-    fn for_owner(&self, _owner: &str) -> Arc<dyn Store> {
-        Arc::new(self.clone())
+    fn for_owner(&self, owner: &str) -> Arc<dyn Store> {
+        Arc::new(Self { owner: Some(owner.into()), ..self.clone() })
     }
 
     fn taking_over(&self) -> Arc<dyn Store> {
@@ -111,13 +125,14 @@ impl Store for EtcdStore {
     }
 
     async fn ensure_tenant(&self, tenant: &Tenant) -> Result<Changed, Error> {
-        tenant.check_names()?;
-        let observed = grants::observe(&self.pool, tenant).await?;
-        if observed.is_complete(tenant) {
-            return Ok(Changed::default());
+        let held = self.held(tenant).await?;
+        let mut changed = Changed::default();
+        if held.is_complete(tenant) {
+            return Ok(changed);
         }
-        // Keys without a role are those of whoever has the etcd to itself: another API server, or an application.
-        if !self.takes_over && !observed.role_exists() && self.count(&tenant.schema).await? > 0 {
+        // Keys without a role are those of whoever has the etcd to itself: another API server, or an application. Of a
+        // caller with an owner they were refused already.
+        if !held.is_owned() && !self.takes_over && !held.observed.role_exists() && held.records.keys > 0 {
             let detail = format!(
                 "what the datastore has under the schema {:?} was not made for this tenant; choose another schema, or \
                  delete it if nobody needs it",
@@ -125,47 +140,47 @@ impl Store for EtcdStore {
             );
             return Err(Error::Conflict { detail });
         }
-        grants::ensure(&self.pool, tenant, &observed).await
+        let is_granted = held.observed.is_complete(tenant);
+        if !is_granted {
+            // Nobody's names are recorded for a tenant that then cannot have them.
+            grants::refuse_foreign(&self.pool, tenant, &held.observed).await?;
+        }
+        if held.record(&self.pool, tenant).await? {
+            changed.0.push(Change::OwnerRecorded);
+        }
+        if !is_granted {
+            grants::ensure(&self.pool, tenant, &held.observed, &mut changed).await?;
+        }
+        Ok(changed)
     }
 
     async fn is_set_up(&self, tenant: &Tenant) -> Result<bool, Error> {
-        tenant.check_names()?;
-        Ok(grants::observe(&self.pool, tenant).await?.is_complete(tenant))
+        Ok(self.held(tenant).await?.is_complete(tenant))
     }
 
     async fn revoke(&self, tenant: &Tenant) -> Result<(), Error> {
-        tenant.check_names()?;
-        let observed = grants::observe(&self.pool, tenant).await?;
-        grants::revoke(&self.pool, tenant, &observed).await
+        let held = self.held(tenant).await?;
+        grants::revoke(&self.pool, tenant, &held.observed).await
     }
 
     async fn erase(&self, tenant: &Tenant) -> Result<(), Error> {
-        tenant.check_names()?;
-        let observed = grants::observe(&self.pool, tenant).await?;
-        if observed.role_exists() && !observed.user_has_role(tenant) {
+        let held = self.held(tenant).await?;
+        if held.observed.role_exists() && !held.observed.user_has_role(tenant) {
             grants::refuse_foreign_schema(&self.pool, tenant).await?;
         }
         let batch = u64::try_from(BATCH).unwrap_or(1);
         // One batch more than there are now: a writer that goes on must not keep this going for ever.
-        let batches = self.count(&tenant.schema).await?.div_ceil(batch) + 1;
+        let batches = held.records.keys.div_ceil(batch) + 1;
         for _ in 0..batches {
             if self.erase_batch(&tenant.schema).await? == 0 {
-                break;
+                return held.free(&self.pool, tenant).await;
             }
         }
         Ok(())
     }
 
     async fn recount(&self, tenant: &Tenant) -> Result<Leftovers, Error> {
-        tenant.check_names()?;
-        let observed = grants::observe(&self.pool, tenant).await?;
-        let left = |there: bool| u64::from(there);
-        Ok(Leftovers {
-            keys: self.count(&tenant.schema).await?,
-            users: left(observed.user_is_own(tenant) || observed.user_has_role(tenant)),
-            roles: left(observed.role_exists()),
-            sessions: 0,
-        })
+        Ok(self.held(tenant).await?.leftovers(tenant))
     }
 
     async fn probe(&self) -> Result<Health, Error> {

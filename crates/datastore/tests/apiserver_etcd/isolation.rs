@@ -19,10 +19,11 @@ async fn two_tenants() -> (Etcd, Client) {
     let store = store(&etcd);
     let mut root = etcd.client().await.unwrap();
     for schema in OTHERS.iter().chain([&OWN]) {
+        let store = store.for_owner(&format!("uid-{schema}"));
         store.ensure_tenant(&tenant(schema, &format!("user-{schema}"))).await.unwrap();
         root.put(format!("/{schema}/secret"), "of the owner", None).await.unwrap();
     }
-    for key in ["/", "/a", "/a0", "outside"] {
+    for key in ["/", "/a", "/a0", "outside", "kamaji.clastix.io/owner/schema/new"] {
         root.put(key, "of nobody", None).await.unwrap();
     }
     let client = log_in(&etcd, "user-a").await;
@@ -41,7 +42,10 @@ fn refused<T: std::fmt::Debug>(what: &str, outcome: Result<T, Error>) {
 
 fn foreign_keys() -> Vec<String> {
     let near = ["/", "/a", "/a0", "outside"].map(str::to_owned);
-    OTHERS.iter().map(|schema| format!("/{schema}/secret")).chain(near).collect()
+    // Whose the names are: the tenant's own record is not the tenant's either.
+    let records = ["schema/a", "user/user-a", "schema/b", "user/user-b", "schema/new"];
+    let records = records.map(|name| format!("kamaji.clastix.io/owner/{name}"));
+    OTHERS.iter().map(|schema| format!("/{schema}/secret")).chain(near).chain(records).collect()
 }
 
 /// Values of all foreign keys, as root: they must not change.
@@ -86,9 +90,16 @@ async fn reads_and_writes_outside_the_prefix_are_refused() {
         refused("put", client.put(key.as_str(), "mine", None).await);
         refused("delete", client.delete(key.as_str(), None).await);
     }
-    for (start, end) in
-        [("/", "0"), ("/a", "/a0"), ("/a/", "/a1"), ("/a/", "/b"), ("/a/x", "\0"), ("\0", "\0"), ("/A/", "/a0")]
-    {
+    for (start, end) in [
+        ("/", "0"),
+        ("/a", "/a0"),
+        ("/a/", "/a1"),
+        ("/a/", "/b"),
+        ("/a/x", "\0"),
+        ("\0", "\0"),
+        ("/A/", "/a0"),
+        ("k", "l"),
+    ] {
         refused("range", client.get(start, Some(GetOptions::new().with_range(end))).await);
         refused("delete range", client.delete(start, Some(DeleteOptions::new().with_range(end))).await);
     }

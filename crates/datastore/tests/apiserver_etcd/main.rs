@@ -6,6 +6,7 @@ mod admin;
 mod credentials;
 mod isolation;
 mod outage;
+mod owners;
 mod repair;
 mod tenants;
 

@@ -39,7 +39,8 @@ async fn many_tenants_set_up_at_once_all_succeed() {
     let store = store(&etcd);
     let tasks: Vec<_> = (0..100)
         .map(|index| {
-            let (store, tenant) = (store.clone(), tenant(&format!("schema-{index}"), &format!("user-{index}")));
+            let store = store.for_owner(&format!("uid-{index}"));
+            let tenant = tenant(&format!("schema-{index}"), &format!("user-{index}"));
             tokio::spawn(async move {
                 store.ensure_tenant(&tenant).await.unwrap();
                 (store.is_set_up(&tenant).await.unwrap(), tenant)
@@ -53,7 +54,8 @@ async fn many_tenants_set_up_at_once_all_succeed() {
     // Deleting them at once leaves nothing either.
     let tasks: Vec<_> = (0..100)
         .map(|index| {
-            let (store, tenant) = (store.clone(), tenant(&format!("schema-{index}"), &format!("user-{index}")));
+            let store = store.for_owner(&format!("uid-{index}"));
+            let tenant = tenant(&format!("schema-{index}"), &format!("user-{index}"));
             tokio::spawn(async move {
                 store.revoke(&tenant).await.unwrap();
                 store.erase(&tenant).await.unwrap();
@@ -67,6 +69,7 @@ async fn many_tenants_set_up_at_once_all_succeed() {
     let mut root = etcd.client().await.unwrap();
     assert_eq!(root.user_list().await.unwrap().users(), ["root"]);
     assert!(root.role_list().await.unwrap().roles().iter().all(|role| role == "root"));
+    assert_eq!(all_keys(&etcd).await, Vec::<String>::new());
 }
 
 #[tokio::test]
