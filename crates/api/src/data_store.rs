@@ -171,6 +171,27 @@ pub struct DataStoreStatus {
     pub conditions: Option<Vec<Condition>>,
     /// Whether tenants can be kept in the store now.
     pub ready: bool,
+    /// The names that tenants have in the store or left there, sorted by tenant. Nobody else may have them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_names: Option<Vec<TakenName>>,
+    /// User name of the operator's own login, where it logs in with one. No tenant may have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
 }
 
 readable_status!(DataStoreStatus);
+
+/// The names of one tenant in a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TakenName {
+    /// The tenant, as `namespace/name`.
+    #[serde(default)]
+    pub tenant: String,
+    /// Its schema.
+    #[serde(default)]
+    pub schema: String,
+    /// Its user; absent where all use the operator's own login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}

@@ -19,8 +19,10 @@ use datastores::{
     SQL, Store, is_well, login, on_each, remove, rests,
     servers::{Live, Login, hold},
 };
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kamaji_api::{TenantControlPlane, conditions};
 use kamaji_datastore::Driver;
+use kamaji_pki::{KeyAlgorithm, PrivateKey, Profile, Usage, self_signed};
 use kamaji_testkit::{certificate::Authority, mariadb, nats, ports, postgres};
 use kube::api::PostParams;
 use serde_json::{Value, json};
@@ -67,9 +69,26 @@ fn with_any(live: &Live) -> Vec<Fault> {
         fault("tls", json!({"ca.crt": foreign.certificate()}), tls, &["spec.tlsConfig", &endpoint]),
         fault("tls", json!({"ca.crt": null}), tls, &[authority, "create it"]),
         fault("tls", json!({"ca.crt": "no PEM"}), tls, &[authority, "CERTIFICATE"]),
+        fault("tls", json!({"ca.crt": ended()}), tls, &[authority, "ended at", "signs the server's certificate now"]),
         fault("tls", json!({"client.key": stranger.key}), tls, &[key, "does not belong"]),
         fault("spec", json!({"endpoints": [closed]}), "ConnectionFailed", &["spec.endpoints", &closed]),
     ]
+}
+
+/// An authority whose time is over.
+fn ended() -> String {
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let now = Timestamp::now();
+    let profile = Profile {
+        common_name: "ended".to_owned(),
+        organizations: Vec::new(),
+        dns_names: Vec::new(),
+        ip_addresses: Vec::new(),
+        usage: Usage::Authority,
+        not_before: now - SignedDuration::from_hours(2),
+        not_after: now - SignedDuration::from_hours(1),
+    };
+    String::from_utf8(self_signed(&profile, &key).unwrap()).unwrap()
 }
 
 /// What puts right again what was broken.
@@ -172,6 +191,35 @@ async fn a_nats_that_cannot_be_used_says_why_and_heals() {
     let plain = username(nats::PLAIN_USER, nats::PASSWORD);
     let faults = vec![fault("login", plain, "RequestRefused", &["JetStream"])];
     a_server_that_cannot_be_used_says_why_and_heals(Driver::Nats, faults).await;
+}
+
+/// The schema takes a DataStore with certificates alone, and a NATS server could know its clients by them. A tenant's kine
+/// cannot log in that way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nats_without_a_login_says_that_it_needs_one() {
+    let stage = Stage::shared().await;
+    let live = hold(Driver::Nats).await;
+    let mut login = Value::Null;
+    let store = Store::create(stage, &live, "bare", |spec| {
+        login = spec.as_object_mut().unwrap().remove("basicAuth").unwrap();
+    })
+    .await;
+    let sentence =
+        store.says("BasicAuthValidationFailed", &["spec.basicAuth is missing", "username", "password"]).await;
+    println!("{sentence}");
+    let waits = stage.created("waits", &store.name, |_| {}).await;
+    waits.condition(conditions::PROGRESSING, "DataStoreNotReady").await;
+    store.patch(json!({"spec": {"basicAuth": login}})).await;
+    is_well(&waits).await;
+    // Taken away from a tenant that runs.
+    store.patch(json!({"spec": {"basicAuth": null}})).await;
+    store.says("BasicAuthValidationFailed", &["spec.basicAuth is missing"]).await;
+    waits.condition(conditions::DEGRADED, "DataStoreNotReady").await;
+    store.patch(json!({"spec": {"basicAuth": login}})).await;
+    is_well(&waits).await;
+    rests(&waits).await;
+    assert_eq!(waits.templates().await, 1);
+    remove(&waits).await;
 }
 
 fn named(schema: &str, user: &str) -> impl FnOnce(&mut Value) {

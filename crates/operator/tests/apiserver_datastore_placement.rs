@@ -15,6 +15,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kamaji_api::{DataStore, TenantControlPlane, conditions};
 use kamaji_plan::placement::Place;
 use kamaji_testkit::{
+    cluster::Cluster,
     etcd::Etcd,
     wait::{wait_for, wait_for_deletion},
 };
@@ -24,7 +25,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use support::{
-    SOON, create, data_store, phase,
+    Operator, SOON, create, data_store, phase,
     stage::{Stage, Subject},
     tenant,
 };
@@ -115,6 +116,66 @@ async fn a_tenant_stays_on_the_datastore_that_its_selector_found_and_one_that_no
     let kept = chosen.api::<TenantControlPlane>().get("chosen").await.unwrap();
     assert_eq!(kept.status.unwrap().storage.data_store_name.as_deref(), Some("first"));
     assert_eq!(kept.spec.data_store, None, "the specification is its owner's");
+}
+
+/// Nothing else would have them looked at for half an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_that_leave_the_choice_open_go_on_when_there_is_a_datastore_for_them() {
+    let cluster = Cluster::start(&kamaji_api::crd::all().unwrap()).await.unwrap();
+    let operator = Operator::start(cluster.api_server(), &["--datastore=late"]);
+    let client = cluster.api_server().client().unwrap();
+    let namespace = cluster.api_server().namespace().await.unwrap();
+    let absent = tenant(&namespace, "absent", "", |spec| drop(spec.as_object_mut().unwrap().remove("dataStore")));
+    let empty = tenant(&namespace, "empty", "", |_| {});
+    let selecting = tenant(&namespace, "selecting", "", |spec| {
+        selects(spec, "late");
+        spec["dataStore"] = json!("");
+    });
+    let tenants: Api<TenantControlPlane> = Api::namespaced(client.clone(), &namespace);
+    let waiting = [(&absent, "DataStoreNotFound"), (&empty, "DataStoreNotFound"), (&selecting, "NoDataStoreFits")];
+    for (tenant, why) in waiting {
+        create(&client, tenant).await;
+        wait_for(&tenants, &tenant.name_any(), SOON, |tenant| reason(tenant) == Some(why)).await.unwrap();
+    }
+    let _etcd = store(&client, "late", json!({"labels": {"pool": "late"}})).await;
+    for (tenant, _) in waiting {
+        let ready = wait_for(&tenants, &tenant.name_any(), SOON, is_ready).await;
+        ready.unwrap_or_else(|error| panic!("{error}\n{}", operator.log()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_datastore_shows_the_names_of_its_tenants_until_they_are_gone() {
+    let stage = Stage::shared().await;
+    let client = stage.cluster.api_server().client().unwrap();
+    let _etcd = store(&client, "shows", json!({})).await;
+    let stores = Api::<DataStore>::all(client);
+    let shown = |store: &DataStore| {
+        let taken = store.status.clone().and_then(|status| status.taken_names).unwrap_or_default();
+        taken.into_iter().map(|taken| (taken.tenant, taken.schema, taken.user.unwrap())).collect::<Vec<_>>()
+    };
+    let names = |spec: &mut Value| {
+        spec["dataStoreSchema"] = json!("a_schema");
+        spec["dataStoreUsername"] = json!("a_user");
+    };
+    let asks = stage.created("asks", "shows", names).await;
+    let plain = stage.created("plain", "shows", |_| {}).await;
+    let uid = plain.api::<TenantControlPlane>().get("plain").await.unwrap().uid().unwrap();
+    let mut both = vec![
+        (format!("{}/asks", asks.namespace), "a_schema".to_owned(), "a_user".to_owned()),
+        (format!("{}/plain", plain.namespace), uid.clone(), uid),
+    ];
+    both.sort();
+    wait_for(&stores, "shows", SOON, |store| shown(store) == both).await.unwrap();
+    for subject in [&asks, &plain] {
+        phase(&subject.client, &subject.namespace, &subject.name, "Ready").await;
+    }
+    assert_eq!(shown(&stores.get("shows").await.unwrap()), both, "what was promised is what they have");
+
+    for (subject, left) in [(&asks, 1), (&plain, 0)] {
+        subject.api::<TenantControlPlane>().delete(&subject.name, &DeleteParams::default()).await.unwrap();
+        wait_for(&stores, "shows", SOON, |store| shown(store).len() == left).await.unwrap();
+    }
 }
 
 /// User names and key count below a prefix.

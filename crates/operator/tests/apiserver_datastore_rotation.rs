@@ -1,5 +1,5 @@
-//! Passwords and certificates of a datastore change: the tenants follow with one rollout each. Real servers, simulated
-//! pods.
+//! Passwords, certificates and endpoints of a datastore change: the tenants follow with one rollout each, once it works.
+//! Real servers, simulated pods.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,11 +20,15 @@ use datastores::{
     servers::{Login, hold, own},
     text,
 };
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
+use k8s_openapi::{
+    ByteString,
+    api::{apps::v1::Deployment, core::v1::Secret},
+};
+use kamaji_api::conditions;
 use kamaji_datastore::Driver;
-use kamaji_testkit::{certificate::Authority, mariadb, postgres};
+use kamaji_testkit::{certificate::Authority, mariadb, ports, postgres};
 use kube::ResourceExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::stage::{Stage, Subject};
 
 /// The mark of one of the tenant's Secrets on its pods.
@@ -243,4 +247,110 @@ async fn a_changed_login_reaches_the_tenant_on_nats_with_one_rollout() {
     let new = login(&subject).await;
     assert_eq!((new.user.as_str(), new.password.as_str()), (user, "pass%20word%2F2"), "as kine reads it in an address");
     remove(&subject).await;
+}
+
+/// Sees that a tenant is looked after, and that its pods are those of before.
+async fn stays(subject: &Subject, before: &Deployment) {
+    rests(subject).await;
+    let (now, templates) = (subject.deployment().await, subject.templates().await);
+    assert!(now.spec == before.spec && now.metadata.generation == before.metadata.generation, "{}", subject.name);
+    assert_eq!(templates, 1);
+}
+
+/// Ends the operator without a word, and lets another one find what is there.
+fn restart(stage: &mut Stage) {
+    stage.operator.kill();
+    stage.operator.resume();
+}
+
+fn flag(deployment: &Deployment, name: &str) -> String {
+    let pod = deployment.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+    let mut args = pod.containers.iter().flat_map(|container| container.args.iter().flatten());
+    args.find_map(|argument| argument.strip_prefix(name)).unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_of_an_etcd_reaches_running_tenants_once_it_was_found_to_answer() {
+    let mut stage = Stage::start().await;
+    let (live, other) = (own(Driver::Etcd).await, own(Driver::Etcd).await);
+    let (store, events) = (Store::ready(&stage, &live, "main").await, Store::ready(&stage, &other, "events").await);
+    let over = json!([{"resource": "/events", "dataStore": events.name}]);
+    let subject = stage.created("moved", &store.name, |spec| spec["dataStoreOverrides"] = over).await;
+    is_well(&subject).await;
+    rests(&subject).await;
+    let before = subject.deployment().await;
+    for (at, live) in [(&store, &live), (&events, &other)] {
+        let closed = format!("127.0.0.1:{}", ports::free().unwrap());
+        for wrong in [closed.as_str(), "etcd.invalid:2379"] {
+            at.patch(json!({"spec": {"endpoints": [wrong]}})).await;
+            at.says("ConnectionFailed", &["spec.endpoints", wrong]).await;
+            let sentence = subject.condition(conditions::DEGRADED, "DataStoreNotReady").await;
+            assert!(sentence.contains(&at.name), "{sentence}");
+            stays(&subject, &before).await;
+        }
+        restart(&mut stage);
+        stays(&subject, &before).await;
+        subject.condition(conditions::DEGRADED, "DataStoreNotReady").await;
+        at.patch(json!({"spec": {"endpoints": [live.endpoint()]}})).await;
+        at.is_ready().await;
+        is_well(&subject).await;
+        stays(&subject, &before).await;
+    }
+    for (templates, at, live, name) in
+        [(2, &store, &live, "--etcd-servers="), (3, &events, &other, "--etcd-servers-overrides=")]
+    {
+        let moved = live.endpoint().replace("127.0.0.1", "localhost");
+        at.patch(json!({"spec": {"endpoints": [moved]}})).await;
+        has_rolled(&subject, templates).await;
+        let flag = flag(&subject.deployment().await, name);
+        assert!(flag.ends_with(&format!("https://{moved}")), "{flag}");
+    }
+    remove(&subject).await;
+}
+
+/// What a DataStore is spoken to with, in place.
+fn tls(authority: &str) -> Value {
+    let content = serde_json::to_value(ByteString(authority.as_bytes().to_vec())).unwrap();
+    json!({"certificateAuthority": {"certificate": {"content": content}}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_of_a_sql_server_reaches_running_tenants_once_it_was_found_to_work() {
+    let mut stage = Stage::start().await;
+    let foreign = tls(&Authority::new("foreign").unwrap().certificate());
+    let mut all = Vec::new();
+    for driver in SQL {
+        let live = hold(driver).await;
+        let clear = |spec: &mut Value| drop(spec.as_object_mut().unwrap().remove("tlsConfig"));
+        let store = Store::create(&stage, &live, "clear", clear).await;
+        store.is_ready().await;
+        let subject = store.tenant(&stage, "clear").await;
+        let before = subject.deployment().await;
+        all.push((live, store, subject, before));
+    }
+    // The first cannot be connected with, the second not even be opened.
+    for (wrong, word) in [(foreign, "127.0.0.1"), (tls("no PEM"), "CERTIFICATE")] {
+        for (_, store, subject, before) in &all {
+            store.patch(json!({"spec": {"tlsConfig": wrong}})).await;
+            store.says("TLSConfigurationValidationFailed", &["spec.tlsConfig", word]).await;
+            subject.condition(conditions::DEGRADED, "DataStoreNotReady").await;
+            stays(subject, before).await;
+        }
+        restart(&mut stage);
+        for (_, _, subject, before) in &all {
+            stays(subject, before).await;
+            subject.condition(conditions::DEGRADED, "DataStoreNotReady").await;
+        }
+    }
+    for (live, store, subject, before) in all {
+        store.patch(json!({"spec": {"tlsConfig": null}})).await;
+        store.is_ready().await;
+        is_well(&subject).await;
+        stays(&subject, &before).await;
+        store.patch(json!({"spec": {"tlsConfig": tls(&live.authority().certificate())}})).await;
+        has_rolled(&subject, 2).await;
+        assert_eq!(flag(&subject.deployment().await, "--ca-file="), "/certs/ca.crt");
+        live.write_as(&login(&subject).await).await.unwrap();
+        remove(&subject).await;
+    }
 }

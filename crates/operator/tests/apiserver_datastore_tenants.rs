@@ -25,7 +25,7 @@ use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Container, Secret},
 };
-use kamaji_api::TenantControlPlane;
+use kamaji_api::{TenantControlPlane, data_store::TakenName};
 use kamaji_datastore::Driver;
 use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
@@ -85,6 +85,11 @@ async fn rolled_out_once(driver: Driver) {
     let storage = tenant.status.unwrap().storage;
     assert_eq!(storage.data_store_name.as_ref(), Some(&store.name));
     assert_eq!((storage.setup.schema, storage.setup.user), (Some(uid.clone()), Some(user.clone())));
+    let told = store.get().await.status.unwrap();
+    assert_eq!(told.login.as_deref(), live.admin().map(|(name, _)| name));
+    let tenant = format!("{}/once", subject.namespace);
+    let own_user = (driver != Driver::Nats).then(|| user.clone());
+    assert_eq!(told.taken_names, Some(vec![TakenName { tenant, schema: uid.clone(), user: own_user }]));
 
     let login = login(&subject).await;
     match driver {

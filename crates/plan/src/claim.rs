@@ -1,14 +1,14 @@
 //! Who has which place on a datastore: a schema and a user belong to one tenant.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kamaji_api::{TenantControlPlane, contract};
+use kamaji_api::{Driver, TenantControlPlane, contract};
 
 use crate::{
     rejection::Rejection,
     reservation::Reservation,
     resolve::{
         Resolved, StoreIdentity,
-        names::{SCHEMA, USER},
+        names::{SCHEMA, USER, default_user},
     },
     stored::was_set_up,
 };
@@ -89,25 +89,10 @@ fn is_undecided(tenant: &TenantControlPlane) -> bool {
 }
 
 /// Whether a tenant holds a DataStore, or keeps some of its resources there.
-fn uses(tenant: &TenantControlPlane, store: &str) -> bool {
+pub fn uses(tenant: &TenantControlPlane, store: &str) -> bool {
     let Some(used) = used_store(tenant) else { return false };
     let mut overrides = tenant.spec.data_store_overrides.iter().flatten();
     used == store || overrides.any(|entry| entry.data_store.as_deref() == Some(store))
-}
-
-/// `namespace/name` of the tenants on a DataStore, sorted.
-pub fn used_by<T: AsRef<TenantControlPlane>>(store: &str, tenants: &[T]) -> Vec<String> {
-    let mut users: Vec<String> = tenants
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|tenant| uses(tenant, store))
-        .map(|tenant| {
-            let metadata = &tenant.metadata;
-            format!("{}/{}", metadata.namespace.as_deref().unwrap_or(""), metadata.name.as_deref().unwrap_or(""))
-        })
-        .collect();
-    users.sort();
-    users
 }
 
 /// The field with a name that is another tenant's. Who has it keeps it; of two that ask for one, the older gets it. The
@@ -187,16 +172,33 @@ fn is_uid(name: &str, uid: &str) -> bool {
     name == uid || name.chars().eq(uid.chars().filter(|character| *character != '-'))
 }
 
-/// The names that a tenant has, or asks for.
+/// What DataStores are to be told when it changes: the names of a tenant. A user that is made of its UID is the UID here,
+/// whatever the driver, so that reporting it is no change.
+pub fn told(tenant: &TenantControlPlane) -> Option<StoreIdentity> {
+    let uid = tenant.metadata.uid.as_deref()?;
+    let mut told = names(tenant)?;
+    if is_uid(&told.user, uid) {
+        uid.clone_into(&mut told.user);
+    }
+    Some(told)
+}
+
+/// The names that a tenant has, or asks for; without either its UID stands for both.
 fn names(tenant: &TenantControlPlane) -> Option<StoreIdentity> {
+    names_on(&Driver::Etcd, tenant)
+}
+
+/// The names that a tenant has, or asks for, on a DataStore with this driver.
+pub(crate) fn names_on(driver: &Driver, tenant: &TenantControlPlane) -> Option<StoreIdentity> {
     let setup = tenant.status.as_ref().map(|status| &status.storage.setup);
     let uid = tenant.metadata.uid.as_ref()?;
-    let pick = |reported: Option<&String>, asked: Option<&String>| {
-        reported.or(asked).filter(|name| !name.is_empty()).cloned().unwrap_or_else(|| uid.clone())
-    };
+    let pick =
+        |reported: Option<&String>, asked: Option<&String>| reported.or(asked).filter(|name| !name.is_empty()).cloned();
+    let schema = pick(setup.and_then(|setup| setup.schema.as_ref()), tenant.spec.data_store_schema.as_ref());
+    let user = pick(setup.and_then(|setup| setup.user.as_ref()), tenant.spec.data_store_username.as_ref());
     Some(StoreIdentity {
-        schema: pick(setup.and_then(|setup| setup.schema.as_ref()), tenant.spec.data_store_schema.as_ref()),
-        user: pick(setup.and_then(|setup| setup.user.as_ref()), tenant.spec.data_store_username.as_ref()),
+        schema: schema.unwrap_or_else(|| uid.clone()),
+        user: user.unwrap_or_else(|| default_user(driver, uid)),
     })
 }
 
@@ -290,7 +292,6 @@ mod tests {
         let entry = serde_json::json!([{"resource": "/events", "dataStore": "second"}]);
         both.spec.data_store_overrides = Some(serde_json::from_value(entry).unwrap());
         let all = [Arc::new(both), tenant("other", "t", 2)];
-        assert_eq!(used_by("second", &all), ["ns/both"]);
         assert_eq!(taken(&all[1], "second", &identity("s", "mine"), &all), Some("spec.dataStoreSchema"));
     }
 
@@ -318,9 +319,16 @@ mod tests {
     }
 
     #[test]
-    fn tenants_that_hold_a_datastore_are_its_users() {
-        let all = [tenant("b", "s", 1), tenant("a", "t", 2)];
-        assert_eq!(used_by("default", &all), ["ns/a", "ns/b"]);
-        assert_eq!(used_by("other", &all), Vec::<String>::new());
+    fn a_reported_default_is_no_news_and_another_name_is() {
+        let mut tenant = TenantControlPlane::clone(&tenant("one", "s", 1));
+        tenant.metadata.uid = Some("1-2".to_owned());
+        tenant.spec.data_store_username = None;
+        let before = told(&tenant);
+        let setup = &mut tenant.status.get_or_insert_default().storage.setup;
+        setup.schema = Some("s".to_owned());
+        setup.user = Some("12".to_owned());
+        assert_eq!(told(&tenant), before, "as MySQL has it");
+        tenant.status.get_or_insert_default().storage.setup.user = Some("other".to_owned());
+        assert_ne!(told(&tenant), before);
     }
 }

@@ -19,6 +19,7 @@ pub mod rejection;
 pub mod reservation;
 pub mod resolve;
 pub mod status;
+pub mod store_users;
 pub mod stored;
 pub mod template;
 pub mod tenant_cluster;

@@ -15,6 +15,16 @@ pub struct Addition {
 /// Fields beyond the Go operator's.
 pub const FIELDS: &[Addition] = &[
     Addition {
+        crd: "datastores.kamaji.clastix.io",
+        path: "status.login",
+        reason: "a tenant that asks for the operator's own login is refused by the API server, which reads no Secrets",
+    },
+    Addition {
+        crd: "datastores.kamaji.clastix.io",
+        path: "status.takenNames",
+        reason: "a tenant that asks for a name of another one is refused by the API server",
+    },
+    Addition {
         crd: "tenantcontrolplanes.kamaji.clastix.io",
         path: "spec.addons.kubeProxy.configurationJSONPatches",
         reason: "nested and rootless nodes need other conntrack settings, others another mode; has an annotation twin",

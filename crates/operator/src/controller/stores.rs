@@ -108,6 +108,19 @@ impl Stores {
         let _ = self.services.store.wait_until_ready().await;
         let _ = self.deployments.store.wait_until_ready().await;
     }
+
+    /// Tenants that must look at a DataStore which changed: who uses or names it, and who has yet to be given one.
+    pub fn concerned(&self, data_store: &str) -> Vec<ObjectRef<TenantControlPlane>> {
+        let all = self.tenants.store.state();
+        let concerned = all.iter().filter(|tenant| concerns(tenant, data_store));
+        concerned.map(|tenant| ObjectRef::from_obj(tenant.as_ref())).collect()
+    }
+}
+
+fn concerns(tenant: &TenantControlPlane, data_store: &str) -> bool {
+    let reported = tenant.status.as_ref().and_then(|status| status.storage.data_store_name.as_deref());
+    let is_undecided = [tenant.spec.data_store.as_deref(), reported].into_iter().flatten().all(str::is_empty);
+    is_undecided || data_store_names(tenant).contains(data_store)
 }
 
 /// DataStores that a tenant uses or asks for.
@@ -180,4 +193,34 @@ where
             }
         })
         .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use kamaji_api::tenant_control_plane::DataStoreOverride;
+
+    use super::*;
+
+    #[test]
+    fn a_datastore_concerns_who_uses_or_names_it_and_who_has_yet_to_be_given_one() {
+        let concerned = |named: Option<&str>, reported: Option<&str>, other: Option<&str>| {
+            let mut tenant = TenantControlPlane::default();
+            tenant.spec.data_store = named.map(str::to_owned);
+            let entry =
+                |name: &str| DataStoreOverride { data_store: Some(name.to_owned()), ..DataStoreOverride::default() };
+            tenant.spec.data_store_overrides = other.map(|name| vec![entry(name)]);
+            tenant.status.get_or_insert_default().storage.data_store_name = reported.map(str::to_owned);
+            concerns(&tenant, "it")
+        };
+        for (named, reported) in [(None, None), (Some(""), None), (None, Some("")), (Some(""), Some(""))] {
+            assert!(concerned(named, reported, None), "{named:?} {reported:?}");
+        }
+        for (named, reported) in [(Some("it"), None), (None, Some("it")), (Some("other"), Some("it"))] {
+            assert!(concerned(named, reported, None), "{named:?} {reported:?}");
+        }
+        for (named, reported) in [(Some("other"), None), (None, Some("other")), (Some(""), Some("other"))] {
+            assert!(!concerned(named, reported, None), "{named:?} {reported:?}");
+            assert!(concerned(named, reported, Some("it")), "{named:?} {reported:?}");
+        }
+    }
 }

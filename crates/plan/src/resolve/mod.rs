@@ -4,6 +4,7 @@
 //! The admission webhook and the reconcile call the same function. No I/O, no clock.
 
 mod checks;
+pub mod known_good;
 mod konnectivity;
 mod lists;
 pub mod names;
@@ -30,6 +31,7 @@ use kamaji_pki::KeyAlgorithm;
 pub use kamaji_api::contract::DEFAULT_ADMISSION_PLUGINS;
 
 pub use self::{
+    known_good::KnownGood,
     konnectivity::Konnectivity,
     store::{Kine, Store, StoreIdentity},
 };
@@ -55,6 +57,8 @@ pub struct Observed<'a> {
     pub chosen: Option<&'a str>,
     /// All DataStores, where the specification has overrides.
     pub data_stores: &'a [Arc<DataStore>],
+    /// Those of them that are open: what pods are told of them.
+    pub known_good: &'a [KnownGood],
     /// The tenant's Deployment as it is now.
     pub deployment: Option<&'a Deployment>,
     /// The operator's image of kine.

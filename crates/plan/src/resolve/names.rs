@@ -13,6 +13,19 @@ pub const SCHEMA: &str = "spec.dataStoreSchema";
 /// The specification's field with the user.
 pub const USER: &str = "spec.dataStoreUsername";
 
+/// Databases of PostgreSQL's own, in whatever case.
+const POSTGRESQL_DATABASES: [&str; 3] = ["postgres", "template0", "template1"];
+/// Roles of PostgreSQL's own, and words that it reads as none.
+const POSTGRESQL_ROLES: [&str; 3] = ["postgres", "public", "none"];
+/// How the other roles of PostgreSQL's own begin.
+const POSTGRESQL_ROLE_PREFIX: &str = "pg_";
+/// Databases of MySQL's own, in whatever case.
+const MYSQL_DATABASES: [&str; 4] = ["mysql", "information_schema", "performance_schema", "sys"];
+/// Users of MySQL's and MariaDB's own.
+const MYSQL_USERS: [&str; 3] = ["mysql", "mariadb.sys", "PUBLIC"];
+/// How the other users of MySQL's own begin.
+const MYSQL_USER_PREFIX: &str = "mysql.";
+
 /// Longest user of a new tenant on MySQL, in characters.
 const LONGEST_MYSQL_USER: usize = 32;
 
@@ -99,13 +112,9 @@ fn anywhere(name: &str) -> Option<&'static str> {
 fn schema_of(driver: &Driver, schema: &str) -> Option<&'static str> {
     let is_one_of = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(schema));
     match driver {
-        Driver::PostgreSql if is_one_of(&["postgres", "template0", "template1"]) => {
-            Some("it is a system database of PostgreSQL")
-        }
+        Driver::PostgreSql if is_one_of(&POSTGRESQL_DATABASES) => Some("it is a system database of PostgreSQL"),
         Driver::PostgreSql if schema.len() > 63 => Some("PostgreSQL's names have 63 bytes at most"),
-        Driver::MySql if is_one_of(&["mysql", "information_schema", "performance_schema", "sys"]) => {
-            Some("it is a system database of MySQL")
-        }
+        Driver::MySql if is_one_of(&MYSQL_DATABASES) => Some("it is a system database of MySQL"),
         Driver::MySql if schema.chars().count() > 64 => Some("MySQL's databases have 64 characters at most"),
         Driver::Nats if !schema.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) => {
             Some("a bucket's name has letters, digits, dashes and underscores only")
@@ -116,11 +125,11 @@ fn schema_of(driver: &Driver, schema: &str) -> Option<&'static str> {
 
 fn user_of(driver: &Driver, user: &str) -> Option<&'static str> {
     match driver {
-        Driver::PostgreSql if user == "postgres" || user == "public" || user.starts_with("pg_") => {
+        Driver::PostgreSql if POSTGRESQL_ROLES.contains(&user) || user.starts_with(POSTGRESQL_ROLE_PREFIX) => {
             Some("it is a system role of PostgreSQL")
         }
         Driver::PostgreSql if user.len() > 63 => Some("PostgreSQL's names have 63 bytes at most"),
-        Driver::MySql if user.starts_with("mysql.") || matches!(user, "mysql" | "mariadb.sys" | "PUBLIC") => {
+        Driver::MySql if MYSQL_USERS.contains(&user) || user.starts_with(MYSQL_USER_PREFIX) => {
             Some("it is a system user of MySQL")
         }
         _ => None,
@@ -191,6 +200,7 @@ mod tests {
         }
         for (driver, user) in [
             ("PostgreSQL", "postgres"),
+            ("PostgreSQL", "none"),
             ("PostgreSQL", "pg_monitor"),
             ("MySQL", "mariadb.sys"),
             ("MySQL", "mysql.sys"),
@@ -200,6 +210,22 @@ mod tests {
             assert_eq!(field(driver, "schema", user).as_deref(), Some(USER), "{driver} {user}");
         }
         assert_eq!(field("etcd", "mysql", "postgres"), None);
+    }
+
+    #[test]
+    fn the_api_server_refuses_the_same_system_names() {
+        let policy = include_str!("../../../../charts/kamaji/templates/admission-policy.yaml");
+        let list = |names: &[&str]| names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+        let tables: [(&str, &[&str], &[&str]); 3] = [
+            ("systemSchemas", &POSTGRESQL_DATABASES, &MYSQL_DATABASES),
+            ("systemUsers", &POSTGRESQL_ROLES, &MYSQL_USERS),
+            ("systemUserPrefixes", &[POSTGRESQL_ROLE_PREFIX], &[MYSQL_USER_PREFIX]),
+        ];
+        for (variable, postgresql, mysql) in tables {
+            let table = format!("{{'PostgreSQL': [{}], 'MySQL': [{}]}}", list(postgresql), list(mysql));
+            let written = format!("    - name: {variable}\n      expression: >-\n        {table}\n");
+            assert!(policy.contains(&written), "the policy lacks:\n{written}");
+        }
     }
 
     #[test]

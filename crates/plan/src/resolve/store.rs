@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Container;
 use kamaji_api::{DataStore, Driver, TenantControlPlane};
 
 use super::{
-    Observed, names,
+    Observed, known_good, names,
     overrides::{self, Override},
 };
 use crate::{
@@ -30,7 +30,7 @@ pub struct Store {
     pub name: String,
     /// Its driver, as the status reports it.
     pub driver: Driver,
-    /// Its endpoints, `host:port` each.
+    /// Its endpoints, `host:port` each, as they were found to work.
     pub endpoints: Vec<String>,
     /// What kube-apiserver reaches the store through; `None` on etcd.
     pub kine: Option<Kine>,
@@ -65,9 +65,10 @@ pub(super) fn resolve(
         ));
     };
     let driver = store.spec.driver.clone();
+    let known = known_good::own(named, store, observed);
     let kine = match &driver {
         Driver::Etcd => None,
-        Driver::MySql | Driver::PostgreSql | Driver::Nats => Some(kine(store, observed, running)),
+        Driver::MySql | Driver::PostgreSql | Driver::Nats => Some(kine(known.tls, observed, running)),
         Driver::Other(other) => {
             let message = format!("the DataStore \"{named}\" has the driver {other}, which nobody knows; name another");
             return Err(Rejection::new("Unsupported", FIELD, message));
@@ -77,17 +78,20 @@ pub(super) fn resolve(
     names::check(tenant, store, &identity, observed.recorded_identity)?;
     let is_named = |store: &&Arc<DataStore>, name: &str| store.metadata.name.as_deref() == Some(name);
     let lookup = |name: &str| observed.data_stores.iter().find(|store| is_named(store, name)).map(AsRef::as_ref);
-    let overrides = overrides::resolve(tenant, store, lookup)?;
-    Ok(Store { name: named.to_owned(), endpoints: store.spec.endpoints.clone(), kine, identity, overrides, driver })
+    let mut overrides = overrides::resolve(tenant, store, lookup)?;
+    for entry in &mut overrides {
+        if entry.store == named {
+            entry.endpoints.clone_from(&known.endpoints);
+        } else if let Some(endpoints) = known_good::elsewhere(tenant, entry, observed) {
+            entry.endpoints = endpoints;
+        }
+    }
+    Ok(Store { name: named.to_owned(), endpoints: known.endpoints, kine, identity, overrides, driver })
 }
 
 /// A running tenant keeps its image, because another one rolls its pods.
-fn kine(store: &DataStore, observed: &Observed<'_>, running: Option<&Container>) -> Kine {
+fn kine(tls: Option<Tls>, observed: &Observed<'_>, running: Option<&Container>) -> Kine {
     let image = running.and_then(|running| running.image.as_deref()).or(observed.kine_image).unwrap_or(DEFAULT_IMAGE);
-    let tls = store.spec.tls_config.as_ref().map(|tls| match tls.client_certificate {
-        Some(_) => Tls::ClientCertificate,
-        None => Tls::Authority,
-    });
     Kine { image: image.to_owned(), tls }
 }
 

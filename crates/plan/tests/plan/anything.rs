@@ -397,6 +397,7 @@ fn outcome(objects: &Objects) -> Result<Vec<u8>, (String, String)> {
         data_store: Some(&objects.data_store),
         chosen: Some("default"),
         data_stores: &[],
+        known_good: &[],
         deployment: objects.live.as_ref(),
         kine_image: None,
         recorded_identity: objects.recorded.as_ref(),

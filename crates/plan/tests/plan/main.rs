@@ -11,6 +11,7 @@ mod addons;
 mod anything;
 mod golden;
 mod internal_ca;
+mod known_good;
 mod konnectivity;
 mod objects;
 mod overrides;

@@ -323,6 +323,7 @@ pub(super) const TABLE: &[Entry] = &[
     everywhere("SecretReference", &[Rule::AtomicMap]),
     field("SecretReference", "keyPath", &[Rule::Length(Some(1), None)]),
     everywhere("DataStoreStatus", &[Rule::Required(&["ready"])]),
+    everywhere("TakenName", &[Rule::Required(&["schema", "tenant"])]),
     // KubeconfigGenerator
     field("KubeconfigGeneratorSpec", "controlPlaneEndpointFrom", &[Rule::Default(|| json!("admin.svc"))]),
     everywhere(

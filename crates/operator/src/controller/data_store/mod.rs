@@ -18,6 +18,7 @@ use kamaji_api::{
     contract,
 };
 use kamaji_pki::{Authority, Certificate};
+use kamaji_plan::store_users::StoreUsers;
 use kube::{
     ResourceExt,
     runtime::{
@@ -131,15 +132,15 @@ async fn pass(data_store: &Arc<DataStore>, shared: &Shared) -> Result<Action, ka
     }
     let name = data_store.name_any();
     let tenants = shared.stores.tenants.store.state();
-    let used_by = places::used_by(data_store, &tenants);
+    let users = StoreUsers::of(data_store, &tenants);
     if data_store.metadata.deletion_timestamp.is_some() {
-        return release(data_store, shared, used_by).await;
+        return release(data_store, shared, users).await;
     }
     hold(data_store, shared).await?;
     shared.secrets.follow(&ObjectRef::new(&name), credentials::references(data_store));
     let verdict = check(data_store, shared).await.map(|warnings| places::warned(data_store, warnings));
     let usable = verdict.is_ok();
-    write_status(data_store, shared, used_by, &verdict).await?;
+    write_status(data_store, shared, users, &verdict).await?;
     if !usable {
         return Ok(Action::requeue(shared.backoff.next(&name).min(RETRY)));
     }
@@ -225,10 +226,8 @@ fn expired(bundle: &[u8]) -> Option<String> {
 }
 
 fn wake_tenants(name: &str, shared: &Shared) {
-    for tenant in shared.stores.tenants.store.state() {
-        if tenant.spec.data_store.is_none() || super::stores::data_store_names(&tenant).contains(name) {
-            let _ = shared.tenants.send(ObjectRef::from_obj(tenant.as_ref()));
-        }
+    for tenant in shared.stores.concerned(name) {
+        let _ = shared.tenants.send(tenant);
     }
 }
 
@@ -245,10 +244,10 @@ async fn hold(data_store: &DataStore, shared: &Shared) -> Result<(), kamaji_appl
 }
 
 /// Lets a DataStore go that no tenant uses.
-async fn release(data_store: &DataStore, shared: &Shared, used_by: Vec<String>) -> Result<Action, kamaji_apply::Error> {
+async fn release(data_store: &DataStore, shared: &Shared, users: StoreUsers) -> Result<Action, kamaji_apply::Error> {
     let finalizer = contract::finalizers::DATASTORE_IN_USE;
-    if !used_by.is_empty() {
-        let sentence = format!("still used by {}; delete or move these tenants first", used_by.join(", "));
+    if !users.tenants.is_empty() {
+        let sentence = format!("still used by {}; delete or move these tenants first", users.tenants.join(", "));
         let mut status = data_store.status.clone().unwrap_or_default();
         let mut all = status.conditions.take().unwrap_or_default();
         let now = Time(Timestamp::now());
@@ -259,7 +258,7 @@ async fn release(data_store: &DataStore, shared: &Shared, used_by: Vec<String>) 
             conditions::condition(DELETION, unmet, "DataStoreStillUsed", &sentence, generation, &now),
         );
         status.conditions = Some(all);
-        status.used_by = Some(used_by);
+        tell(&mut status, users);
         save(data_store, shared, status).await?;
         return Ok(Action::requeue(shared.backoff.spread(PROBE)));
     }
@@ -278,7 +277,7 @@ async fn release(data_store: &DataStore, shared: &Shared, used_by: Vec<String>) 
 async fn write_status(
     data_store: &DataStore,
     shared: &Shared,
-    used_by: Vec<String>,
+    users: StoreUsers,
     verdict: &Result<String, Fault>,
 ) -> Result<(), kamaji_apply::Error> {
     let now = Time(Timestamp::now());
@@ -290,7 +289,8 @@ async fn write_status(
     let mut status = data_store.status.clone().unwrap_or_default();
     let was_ready = status.ready;
     status.observed_generation = generation;
-    status.used_by = (!used_by.is_empty()).then_some(used_by);
+    tell(&mut status, users);
+    status.login = login(data_store, shared, status.login.take());
     status.ready = verdict.is_ok();
     let mut all = status.conditions.take().unwrap_or_default();
     let new = conditions::condition(VALIDATION, holds, reason, message, generation, &now);
@@ -301,6 +301,21 @@ async fn write_status(
         shared.context.event(data_store, kind, reason, "Check", note).await;
     }
     save(data_store, shared, status).await
+}
+
+fn tell(status: &mut DataStoreStatus, StoreUsers { tenants, names }: StoreUsers) {
+    status.used_by = (!tenants.is_empty()).then_some(tenants);
+    status.taken_names = (!names.is_empty()).then_some(names);
+}
+
+/// The user name that the server took. Until one was, it is the last one: what cannot be read now may be it still.
+fn login(data_store: &DataStore, shared: &Shared, last: Option<String>) -> Option<String> {
+    data_store.spec.basic_auth.as_ref()?;
+    let opened = shared.pool.get(&data_store.name_any());
+    match opened.as_ref().and_then(|opened| opened.connection.basic_auth.as_ref()) {
+        Some(login) => Some(login.username.clone()).filter(|name| !name.is_empty()),
+        None => last,
+    }
 }
 
 async fn save(data_store: &DataStore, shared: &Shared, status: DataStoreStatus) -> Result<(), kamaji_apply::Error> {

@@ -1,30 +1,12 @@
-//! Who has a place on a DataStore: frees those of tenants that are gone, and says when the limit cannot be read.
+//! Places on a DataStore: frees those of tenants that are gone, and says when the limit cannot be read.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use kamaji_api::{DataStore, TenantControlPlane};
-use kamaji_plan::{
-    claim, override_record,
-    placement::{self, Place},
-};
+use kamaji_plan::placement::{self, Place};
 use kube::{Api, ResourceExt};
 
 use super::Shared;
-
-/// `namespace/name` of the tenants that use a DataStore, or may have something there that is not told otherwise; sorted.
-pub fn used_by(data_store: &DataStore, tenants: &[Arc<TenantControlPlane>]) -> Vec<String> {
-    let mut users = claim::used_by(&data_store.name_any(), tenants);
-    let kept: BTreeSet<&str> = override_record::uids(data_store).collect();
-    let placed: BTreeSet<String> = Place::all(data_store).into_iter().map(|place| place.uid).collect();
-    let others = tenants.iter().filter(|tenant| {
-        let uid = tenant.metadata.uid.as_deref().unwrap_or_default();
-        kept.contains(uid) || (placed.contains(uid) && claim::is_held(tenant))
-    });
-    users.extend(others.map(|tenant| Place::of(tenant).tenant));
-    users.sort();
-    users.dedup();
-    users
-}
 
 /// What is wrong with the limit, after the other warnings.
 pub fn warned(data_store: &DataStore, warnings: String) -> String {

@@ -10,7 +10,13 @@ use std::{
 
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::{DataStore, TenantControlPlane, contract};
-use kamaji_plan::{claim::used_store, control_plane::names::TenantSecret, placement::Place, reservation::Reservation};
+use kamaji_plan::{
+    claim::{self, used_store},
+    control_plane::names::TenantSecret,
+    placement::Place,
+    reservation::Reservation,
+    resolve::StoreIdentity,
+};
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{Cache, Seen, Stores, Wake, data_store_names, object_key};
@@ -36,6 +42,7 @@ struct Known {
     uid: String,
     uses: BTreeSet<String>,
     counted: Option<String>,
+    names: Option<StoreIdentity>,
 }
 
 impl Tenants {
@@ -95,6 +102,7 @@ impl Tenants {
             uid: tenant.uid().unwrap_or_default(),
             uses: data_store_names(tenant),
             counted: used_store(tenant),
+            names: claim::told(tenant),
         };
         let before = self.known.get(&object_key(tenant));
         if before == Some(&known) {
@@ -197,10 +205,8 @@ impl DataStores {
     }
 
     fn tell(&self, name: &str) {
-        for tenant in self.stores.tenants.store.state() {
-            if tenant.spec.data_store.is_none() || data_store_names(&tenant).contains(name) {
-                let _ = self.wake.tenants.send(ObjectRef::from_obj(tenant.as_ref()));
-            }
+        for tenant in self.stores.concerned(name) {
+            let _ = self.wake.tenants.send(tenant);
         }
     }
 }

@@ -9,10 +9,11 @@ use k8s_openapi::api::{
 };
 use kamaji_api::{DataStore, TenantControlPlane};
 use kamaji_plan::{
+    component::kine::Tls,
     control_plane::names::{self, TenantSecret},
     internal_ca as plan_ca,
     issuance::datastore::recorded_identity,
-    resolve::{self, Resolved, StoreIdentity},
+    resolve::{self, KnownGood, Resolved, StoreIdentity},
 };
 use kube::{Api, ResourceExt};
 
@@ -23,11 +24,14 @@ use super::{
     namesake::not_of_a_namesake,
     secrets,
 };
+use crate::controller::data_store::pool::Opened;
 
 /// A tenant's objects as they are now.
 pub struct Observed {
     /// The DataStore that was chosen, once it is.
     pub data_store: Option<Arc<DataStore>>,
+    /// Those of its DataStores that are open, by name. One look for a whole pass: its steps go by the same connection.
+    pub opened: BTreeMap<String, Arc<Opened>>,
     /// Its Service.
     pub service: Option<Arc<Service>>,
     /// Its Deployment.
@@ -87,6 +91,7 @@ pub async fn observe(shared: &Shared, tenant: &TenantControlPlane) -> Result<Obs
         internal_ca: internal_ca::asked(shared, tenant).await?,
         internal_ca_copies: shared.copies.known(tenant, mounted, config_maps.values()),
         data_store: None,
+        opened: BTreeMap::new(),
         service,
         deployment: deployment.map(|live| shared.revisions.remembered(&tenant.uid().unwrap_or_default(), live)),
         config_maps,
@@ -131,10 +136,15 @@ impl Observed {
         let overrides = tenant.spec.data_store_overrides.as_ref().is_some_and(|overrides| !overrides.is_empty());
         let others = if overrides { shared.stores.data_stores.all() } else { Vec::new() };
         self.data_store = shared.stores.data_stores.get(None, data_store);
+        let named = tenant.spec.data_store_overrides.iter().flatten().filter_map(|entry| entry.data_store.as_deref());
+        let open = |name: &str| Some((name.to_owned(), shared.pool.get(name)?));
+        self.opened = [data_store].into_iter().chain(named).filter_map(open).collect();
+        let known_good: Vec<KnownGood> = self.opened.iter().map(|(name, opened)| known_good(name, opened)).collect();
         let observed = resolve::Observed {
             data_store: self.data_store.as_deref(),
             chosen: Some(data_store),
             data_stores: &others,
+            known_good: &known_good,
             deployment: self.deployment.as_deref(),
             kine_image: Some(&shared.context.process.options.kine_image),
             recorded_identity: self.identity.as_ref(),
@@ -154,4 +164,13 @@ impl Observed {
         });
         reported || signed || self.deployment.is_some()
     }
+}
+
+/// The pool keeps a connection until another one was found to work.
+fn known_good(name: &str, opened: &Opened) -> KnownGood {
+    let tls = opened.connection.tls.as_ref().map(|tls| match tls.client {
+        Some(_) => Tls::ClientCertificate,
+        None => Tls::Authority,
+    });
+    KnownGood { name: name.to_owned(), endpoints: opened.connection.endpoints.clone(), tls }
 }

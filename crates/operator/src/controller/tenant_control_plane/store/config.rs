@@ -38,12 +38,10 @@ pub async fn config(
     let login = login.map(|login| Login { user: &login.username, password: login.password.expose() });
     let fresh = || uuid::Uuid::new_v4().to_string();
     let mut store = resolved.store.clone();
-    // Running pods are given an endpoint that was found to answer, not one that somebody has just written down.
-    let known =
-        live.map(|live| String::from_utf8_lossy(issuance::value(live, keys::DB_CONNECTION_STRING)).into_owned());
-    match opened {
-        Some(opened) => store.endpoints.clone_from(&opened.connection.endpoints),
-        None => store.endpoints.splice(0..0, known.filter(|known| !known.is_empty())).for_each(drop),
+    if opened.is_none() {
+        // Running pods keep the endpoint that was found to answer: what is written down now may not.
+        let known = live.map(|live| String::from_utf8_lossy(issuance::value(live, keys::DB_CONNECTION_STRING)));
+        store.endpoints.splice(0..0, known.filter(|known| !known.is_empty()).map(Into::into)).for_each(drop);
     }
     let wanted = store_config::wanted(&store, live.map(Arc::as_ref), last.as_deref(), login, fresh);
     let secret = match (wanted, live) {

@@ -54,7 +54,7 @@ pub async fn store(
     moment: &Moment,
 ) -> Result<Found, Halt> {
     let context = &shared.context;
-    let all = overrides::all(shared, resolved);
+    let all = overrides::all(observed, resolved);
     let opened = all.first().and_then(|(_, own)| own.as_deref());
     let step = config(shared, resolved, observed, opened, moment);
     let config = timed(context, component::DATASTORE_CONFIG, step).await?;
@@ -67,7 +67,8 @@ pub async fn store(
     let mut trouble = None;
     for (name, opened) in &all {
         // What no pod uses yet has to be usable before one does.
-        let in_use = observed.deployment.as_deref().is_some_and(|live| overrides::is_used(live, resolved, name));
+        let live = observed.deployment.as_deref();
+        let in_use = live.is_some_and(|live| overrides::is_used(live, resolved, name));
         let is_new = !in_use && !shared.granted.was(&resolved.uid, name);
         // The connection may be an older one, which still works where the DataStore as it is now does not.
         let found = match opened.as_ref().filter(|_| !(is_new && known_bad(shared, name))) {
@@ -76,7 +77,8 @@ pub async fn store(
                 let step = grant(shared, resolved, held, (name, opened), &tenant);
                 granted(shared, in_use && !is_news, name, timed(context, "datastore-setup", step).await)?
             }
-            None if is_new => return Err(not_ready(name)),
+            // Pods that run are not told of what cannot be tried.
+            None if is_new || (live.is_some() && !in_use) => return Err(not_ready(name)),
             // While the DataStore's own verdict is good, it is only that it was not opened yet.
             None => known_bad(shared, name).then(|| unconfirmed(name)),
         };

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kamaji_api::TenantControlPlane;
-use kamaji_plan::{component::kube_apiserver, override_record, resolve::Resolved};
+use kamaji_plan::{
+    override_record,
+    resolve::{Resolved, known_good},
+};
 use kube::ResourceExt;
 
 use super::{
-    super::{Shared, error::Halt, record},
+    super::{Shared, error::Halt, observe::Observed, record},
     trouble::not_ready,
 };
 use crate::controller::data_store::pool::Opened;
@@ -17,11 +20,11 @@ use crate::controller::data_store::pool::Opened;
 pub type Named = (String, Option<Arc<Opened>>);
 
 /// The tenant's own datastore, then those of its overrides in the specification's order, each once.
-pub fn all(shared: &Shared, resolved: &Resolved) -> Vec<Named> {
+pub fn all(observed: &Observed, resolved: &Resolved) -> Vec<Named> {
     let mut all: Vec<Named> = Vec::new();
     for name in [&resolved.store.name].into_iter().chain(resolved.store.overrides.iter().map(|other| &other.store)) {
         if all.iter().all(|(known, _)| known != name) {
-            all.push((name.clone(), shared.pool.get(name)));
+            all.push((name.clone(), observed.opened.get(name).cloned()));
         }
     }
     all
@@ -57,17 +60,13 @@ pub async fn forget(shared: &Shared, tenant: &TenantControlPlane, name: &str) ->
     record::write(shared, &data_store, (override_record::key(tenant), None)).await.map(drop)
 }
 
-/// Whether the pods that run use a datastore: the tenant's own, or one that kube-apiserver's flag names.
+/// Whether the pods that run use a datastore for all that it is for: as the tenant's own, or by kube-apiserver's flag.
 pub fn is_used(live: &Deployment, resolved: &Resolved, name: &str) -> bool {
-    if name == resolved.store.name {
-        return true;
-    }
-    let pod = live.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    let api_server = pod.and_then(|pod| pod.containers.iter().find(|container| container.name == kube_apiserver::NAME));
-    let flags = api_server.and_then(|container| container.args.as_deref()).unwrap_or_default();
-    let flag = flags.iter().find_map(|flag| flag.strip_prefix("--etcd-servers-overrides=")).unwrap_or_default();
-    let endpoints =
-        resolved.store.overrides.iter().filter(|other| other.store == name).flat_map(|other| &other.endpoints);
-    let used: Vec<&str> = flag.split([',', ';', '#']).collect();
-    endpoints.into_iter().any(|endpoint| used.contains(&format!("https://{endpoint}").as_str()))
+    let used = known_good::overrides(live);
+    let mut wanted =
+        resolved.store.overrides.iter().filter(|wanted| wanted.store == name && name != resolved.store.name);
+    wanted.all(|wanted| {
+        let by = |endpoint: &&str| wanted.endpoints.iter().any(|wanted| wanted == endpoint);
+        used.iter().any(|(resource, endpoints)| *resource == wanted.resource && endpoints.iter().any(by))
+    })
 }
