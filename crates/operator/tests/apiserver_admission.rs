@@ -52,6 +52,26 @@ async fn install(server: &ApiServer) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// `--reuse-values` brings the values of a release that did not know the policy.
+#[test]
+fn the_policy_is_rendered_with_values_that_do_not_know_it() {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/kamaji");
+    let kinds = |value: &str| {
+        let output = Command::new(parts::helm())
+            .args(["template", "kamaji", chart, "--kube-version", "1.36.0", "--set", value])
+            .args(["--api-versions", "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let rendered = String::from_utf8(output.stdout).unwrap();
+        assert!(!rendered.contains(": ]"), "a DataStore name is missing");
+        rendered.lines().filter(|line| line.starts_with("kind: ValidatingAdmissionPolicy")).count()
+    };
+    assert_eq!(kinds("admissionPolicies=null"), 2);
+    assert_eq!(kinds("defaultDatastoreName=null"), 2);
+    assert_eq!(kinds("admissionPolicies.enabled=false"), 0);
+}
+
 /// A DataStore of no server.
 async fn store(client: &Client, name: &str, driver: &str, status: Value) {
     let any = json!({"content": "eA=="});

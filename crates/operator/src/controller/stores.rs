@@ -11,6 +11,7 @@ use k8s_openapi::api::{
 };
 use kamaji_api::{DataStore, TenantControlPlane, contract};
 use kamaji_apply::store;
+use kamaji_plan::{override_record, placement::Place};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
@@ -109,12 +110,22 @@ impl Stores {
         let _ = self.deployments.store.wait_until_ready().await;
     }
 
-    /// Tenants that must look at a DataStore which changed: who uses or names it, and who has yet to be given one.
+    /// Tenants that must look at a DataStore which changed: who uses or names it, who is recorded there, and who has yet
+    /// to be given one.
     pub fn concerned(&self, data_store: &str) -> Vec<ObjectRef<TenantControlPlane>> {
         let all = self.tenants.store.state();
-        let concerned = all.iter().filter(|tenant| concerns(tenant, data_store));
+        let recorded = self.data_stores.get(None, data_store).map(|live| recorded(&live)).unwrap_or_default();
+        let is_recorded =
+            |tenant: &TenantControlPlane| tenant.metadata.uid.as_ref().is_some_and(|uid| recorded.contains(uid));
+        let concerned = all.iter().filter(|tenant| concerns(tenant, data_store) || is_recorded(tenant));
         concerned.map(|tenant| ObjectRef::from_obj(tenant.as_ref())).collect()
     }
+}
+
+/// UIDs of the tenants that have a place on a DataStore, or keep resources there that they once named it for.
+fn recorded(data_store: &DataStore) -> BTreeSet<String> {
+    let places = Place::all(data_store).into_iter().map(|place| place.uid);
+    places.chain(override_record::uids(data_store).map(str::to_owned)).collect()
 }
 
 fn concerns(tenant: &TenantControlPlane, data_store: &str) -> bool {
@@ -200,6 +211,24 @@ mod tests {
     use kamaji_api::tenant_control_plane::DataStoreOverride;
 
     use super::*;
+
+    #[test]
+    fn who_is_recorded_on_a_datastore_is_found_without_naming_it() {
+        let mut tenant = TenantControlPlane::default();
+        tenant.metadata.uid = Some("kept".to_owned());
+        let mut placed = TenantControlPlane::default();
+        placed.metadata.uid = Some("placed".to_owned());
+        let place = Place::of(&placed);
+        let mut data_store: DataStore = serde_json::from_value(serde_json::json!({
+            "apiVersion": "kamaji.clastix.io/v1alpha1", "kind": "DataStore", "metadata": {"name": "it"},
+            "spec": {"driver": "etcd", "endpoints": ["a:1"]},
+        }))
+        .unwrap();
+        assert!(recorded(&data_store).is_empty());
+        let records = [(override_record::key(&tenant), override_record::value(&tenant)), (place.key(), place.value())];
+        data_store.metadata.annotations = Some(records.into());
+        assert_eq!(recorded(&data_store), ["kept", "placed"].map(str::to_owned).into());
+    }
 
     #[test]
     fn a_datastore_concerns_who_uses_or_names_it_and_who_has_yet_to_be_given_one() {

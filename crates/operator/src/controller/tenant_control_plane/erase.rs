@@ -23,7 +23,7 @@ pub async fn erase(
     let opened = shared.pool.get(name).ok_or_else(|| no_store(shared, tenant, name))?;
     let owner = tenant.uid().unwrap_or_default();
     let leftovers = opened.erase(&owner, identity, was_set_up(tenant)).await.map_err(|source| {
-        shared.doubt(name);
+        shared.doubt(name, &source);
         Error::Erase { name: name.to_owned(), source: Box::new(source), way_out: force::way_out(tenant) }
     })?;
     if !leftovers.is_empty() {

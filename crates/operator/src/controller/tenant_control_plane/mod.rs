@@ -146,8 +146,12 @@ impl Shared {
         }
     }
 
-    /// Has a DataStore looked at: it did not do what it was asked.
-    fn doubt(&self, data_store: &str) {
+    /// Has a DataStore looked at: it did not do what it was asked. One that refuses a name does what it should.
+    fn doubt(&self, data_store: &str, failed: &kamaji_datastore::Error) {
+        use kamaji_datastore::Error::{Conflict, InvalidName};
+        if matches!(failed, Conflict { .. } | InvalidName { .. }) {
+            return;
+        }
         let _ = self.data_stores.send(ObjectRef::new(data_store));
     }
 
@@ -234,8 +238,8 @@ async fn pass(tenant: &Arc<TenantControlPlane>, shared: &Shared) -> (Action, &'s
         findings.tenant = shared.sessions.report(&uid);
         ended
     };
-    if let Err(Halt::Failed(Error::Store { name, .. })) = &ended {
-        shared.doubt(name);
+    if let Err(Halt::Failed(Error::Store { name, source })) = &ended {
+        shared.doubt(name, source);
     }
     match report::report(shared, tenant, &findings, &ended).await {
         Ok(()) => report::next(shared, &uid, &ended),

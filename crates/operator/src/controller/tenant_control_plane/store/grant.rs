@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kamaji_api::TenantControlPlane;
 use kamaji_datastore::Tenant;
-use kamaji_plan::{resolve::Resolved, stored::was_set_up};
+use kamaji_plan::resolve::Resolved;
 use kube::Api;
 
 use super::super::{
@@ -15,7 +15,8 @@ use super::super::{
 use crate::controller::data_store::pool::Opened;
 
 /// Makes sure of database, user, role and rights. Asked again only when the connection or the tenant's login changed, or
-/// the last look is old: the datastore has no watch on its users.
+/// the last look is old: the datastore has no watch on its users. What bears no record is the tenant's only if it
+/// `may_adopt` it.
 ///
 /// # Errors
 /// When the datastore does not do it, or the tenant is gone.
@@ -23,13 +24,13 @@ pub async fn grant(
     shared: &Shared,
     resolved: &Resolved,
     held: Held,
-    (name, opened): (&str, &Arc<Opened>),
+    (name, opened, may_adopt): (&str, &Arc<Opened>, bool),
     tenant: &Tenant,
 ) -> Result<(), Halt> {
     if shared.granted.is_fresh(&resolved.uid, name, opened, tenant) {
         return Ok(());
     }
-    let store = opened.on_behalf_of(&resolved.uid, was_set_up(&resolved.tenant));
+    let store = opened.on_behalf_of(&resolved.uid, may_adopt);
     let failed = |source| Error::Store { name: name.to_owned(), source };
     if held == Held::Now || !store.is_set_up(tenant).await.map_err(failed)? {
         if held == Held::Before {

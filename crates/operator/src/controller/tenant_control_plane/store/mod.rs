@@ -14,7 +14,7 @@ use kamaji_plan::{
     rejection::Rejection,
     resolve::{Resolved, names},
     status::conditions::Trouble,
-    stored::Stored,
+    stored::{Stored, was_set_up},
 };
 
 use self::{
@@ -69,16 +69,18 @@ pub async fn store(
         // What no pod uses yet has to be usable before one does.
         let live = observed.deployment.as_deref();
         let in_use = live.is_some_and(|live| overrides::is_used(live, resolved, name));
-        let is_new = !in_use && !shared.granted.was(&resolved.uid, name);
+        let is_new = !in_use && (live.is_some() || !shared.granted.was(&resolved.uid, name));
         // The connection may be an older one, which still works where the DataStore as it is now does not.
         let found = match opened.as_ref().filter(|_| !(is_new && known_bad(shared, name))) {
             Some(opened) => {
                 overrides::hold(shared, resolved, name).await?;
-                let step = grant(shared, resolved, held, (name, opened), &tenant);
+                // On another DataStore its names may be somebody else's, whatever it has on its own.
+                let may_adopt = was_set_up(&resolved.tenant) && (in_use || *name == resolved.store.name);
+                let step = grant(shared, resolved, held, (name, opened, may_adopt), &tenant);
                 granted(shared, in_use && !is_news, name, timed(context, "datastore-setup", step).await)?
             }
             // Pods that run are not told of what cannot be tried.
-            None if is_new || (live.is_some() && !in_use) => return Err(not_ready(name)),
+            None if is_new => return Err(not_ready(name)),
             // While the DataStore's own verdict is good, it is only that it was not opened yet.
             None => known_bad(shared, name).then(|| unconfirmed(name)),
         };
@@ -119,7 +121,7 @@ fn granted(shared: &Shared, can_wait: bool, name: &str, ended: Result<(), Halt>)
             None if can_wait => {
                 tracing::warn!(error = %source, "the tenant's rights on its datastore could not be looked at");
                 // It finds out at once what this tenant has found out, and tells the others.
-                shared.doubt(&name);
+                shared.doubt(&name, &source);
                 let failed = || Trouble::new("DataStoreFailed", format!("the DataStore {name}: {source}"));
                 Ok(Some(if source.is_outage() { unconfirmed(&name) } else { failed() }))
             }
