@@ -8,18 +8,18 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use kamaji_testkit::dump::dump_namespace;
 use kube::{
     Api, Client, Config,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, ListParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 
 /// Kubeconfig of the local cluster, unless `$KUBECONFIG` names another.
 const LOCAL: &str = "/var/lib/kamaji-local/kubeconfigs/admin.conf";
 
-use crate::{server::Server, tenant};
+use crate::{etcd, server::Server, tenant};
 
 /// The node's address on its bridge: pods reach what listens there.
 pub const NODE: &str = "10.77.0.1";
@@ -73,10 +73,9 @@ impl Story {
         let told = Box::pin(story(running.clone())).await;
         if told.is_err() {
             let folder = dump_folder().join(&namespace);
-            match dump_namespace(&client, &namespace, &folder).await {
-                Ok(()) => eprintln!("the namespace {namespace} is dumped to {}", folder.display()),
-                Err(error) => eprintln!("the namespace {namespace} could not be dumped: {error}"),
-            }
+            dump(&client, &namespace, &folder).await;
+            dump(&client, etcd::NAMESPACE, &folder.join(etcd::NAMESPACE)).await;
+            name_pressures(&client).await;
         }
         if std::env::var_os("KAMAJI_E2E_KEEP").is_none() {
             if told.is_err() {
@@ -121,6 +120,27 @@ impl Story {
 /// Where what a failed story leaves for a look is put: `$KAMAJI_E2E_DUMP`.
 pub fn dump_folder() -> PathBuf {
     std::env::var_os("KAMAJI_E2E_DUMP").map_or_else(|| std::env::temp_dir().join("kamaji-e2e"), PathBuf::from)
+}
+
+async fn dump(client: &Client, namespace: &str, folder: &Path) {
+    match dump_namespace(client, namespace, folder).await {
+        Ok(()) => eprintln!("the namespace {namespace} is dumped to {}", folder.display()),
+        Err(error) => eprintln!("the namespace {namespace} could not be dumped: {error}"),
+    }
+}
+
+/// Says which nodes lack something: a machine whose disk is full evicts the operator, and every story fails for that.
+async fn name_pressures(client: &Client) {
+    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await;
+    for node in nodes.into_iter().flatten() {
+        let name = node.metadata.name.unwrap_or_default();
+        for condition in node.status.and_then(|status| status.conditions).unwrap_or_default() {
+            if condition.type_ != "Ready" && condition.status == "True" {
+                let said = condition.message.unwrap_or_default();
+                eprintln!("node {name} has {}: {said}", condition.type_);
+            }
+        }
+    }
 }
 
 async fn client(path: &Path) -> Result<Client> {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::layout;
+use crate::{layout, workspace};
 
 const GIB: u64 = 1 << 30;
 /// Memory of the machine, in bytes. A little less than 8 GiB, since firmware keeps some.
@@ -14,6 +14,8 @@ const MEMORY: u64 = 15 * GIB / 2;
 const DISK: u64 = 20 * GIB;
 /// The same, once the parts are built.
 const DISK_WHEN_BUILT: u64 = 4 * GIB;
+/// Free disk space, in bytes, for everything that cargo builds for the tests, where it has built nothing yet.
+const TARGETS: u64 = 15 * GIB;
 /// The Go release that the parts' modules ask for.
 const GO: (u32, u32) = (1, 26);
 
@@ -45,6 +47,17 @@ pub fn check(need: Need) -> Result<()> {
             missing.push("cgroups: nothing is mounted on /sys/fs/cgroup".into());
         }
     }
+    told(&missing)
+}
+
+/// Checks that cargo's target folder has room for the tests: a full disk shows itself late, as pods that are evicted.
+pub fn check_tests() -> Result<()> {
+    let targets = workspace::target_dir()?;
+    let wanted = if targets.join("debug/kamaji").exists() { DISK_WHEN_BUILT } else { TARGETS };
+    told(&disk_problem(&targets, wanted).into_iter().collect::<Vec<_>>())
+}
+
+fn told(missing: &[String]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::progress::{Progress, elapsed};
-use crate::{lanes, layout, packages, parts, up, workspace};
+use crate::{lanes, layout, packages, parts, prerequisites, up, workspace};
 
 /// A ring: what its tests need to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -66,6 +66,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<()> {
     if let Some(ring @ (Ring::Unit | Ring::E2e)) = options.ring.filter(|_| options.matrix) {
         bail!("--matrix repeats the apiserver ring, which --ring {ring} leaves out: take one of the two away");
     }
+    prerequisites::check_tests()?;
     // Without protoc the workspace does not compile, and nobody has to call `up` before.
     packages::ensure(progress)?;
     let rings = options.ring.map_or_else(|| vec![Ring::Unit, Ring::Apiserver, Ring::E2e], |ring| vec![ring]);

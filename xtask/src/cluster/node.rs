@@ -101,7 +101,7 @@ clusterDNS: [{DNS_IP}]
 clusterDomain: cluster.local
 containerRuntimeEndpoint: unix://{socket}
 eventRecordQPS: 0
-evictionHard: {{nodefs.available: '1%', imagefs.available: '1%', memory.available: 100Mi}}
+evictionHard: {{nodefs.available: 256Mi, imagefs.available: 256Mi, memory.available: 100Mi}}
 failCgroupV1: false
 failSwapOn: false
 imageGCHighThresholdPercent: 100

@@ -85,7 +85,7 @@ pub fn write_patch(worker: &Worker) -> Result<()> {
     let patch = json!({
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": worker.place().cgroup.absolute(),
-        "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "100Mi"},
+        "evictionHard": {"nodefs.available": "256Mi", "imagefs.available": "256Mi", "memory.available": "100Mi"},
         "failCgroupV1": false,
         "failSwapOn": false,
         "imageGCHighThresholdPercent": 100,
