@@ -2,21 +2,33 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kamaji_api::EtcdCluster;
-use kamaji_testkit::wait::{wait_for, wait_for_deletion};
+use kamaji_testkit::{
+    certificate::client_config,
+    wait::{wait_for, wait_for_deletion},
+};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use serde_json::json;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+use tokio_rustls::TlsConnector;
 
 use crate::{Story, tenant::SOON};
 
 /// Where the operator runs its etcds.
 pub const NAMESPACE: &str = "kamaji-system";
+
+/// How long a member may take for one answer.
+const CALL: Duration = Duration::from_secs(5);
 
 /// One EtcdCluster of a story.
 pub struct Etcd {
@@ -46,6 +58,32 @@ impl Etcd {
         #[expect(clippy::disallowed_methods, reason = "a user creates an etcd")]
         api.create(&PostParams::default(), &object).await.context("the EtcdCluster was refused")?;
         Ok(Self { story: story.clone(), api, name })
+    }
+
+    /// A cluster that is there already.
+    pub fn existing(story: &Story, name: &str) -> Self {
+        Self { story: story.clone(), api: Api::all(story.client.clone()), name: name.to_owned() }
+    }
+
+    /// Changes a label, for the operator to look at the cluster now: at rest it does so once a minute.
+    ///
+    /// # Errors
+    /// When the change is refused.
+    pub async fn touch(&self, value: &str) -> Result<()> {
+        let patch = Patch::Merge(json!({"metadata": {"labels": {"touched": value}}}));
+        #[expect(clippy::disallowed_methods, reason = "a user labels an etcd")]
+        let touched = self.api.patch(&self.name, &PatchParams::default(), &patch).await;
+        touched.map(drop).context("the label was refused")
+    }
+
+    /// Bytes of each member's database file, by ordinal; nothing for one that does not answer.
+    pub async fn sizes(&self, members: i32) -> Vec<Option<i64>> {
+        let size = async |ordinal| Ok::<_, anyhow::Error>(self.connect(ordinal, None).await?.status().await?.db_size());
+        let mut sizes = Vec::new();
+        for ordinal in 0..members {
+            sizes.push(timeout(CALL, size(ordinal)).await.ok().and_then(Result::ok));
+        }
+        sizes
     }
 
     /// Waits until every member serves and votes.
@@ -86,18 +124,58 @@ impl Etcd {
         Ok(())
     }
 
-    /// Deletes the members' certificates; waits until others are there.
+    /// Deletes the certificates of all `members`; waits until others are there and each member shows its new one.
     ///
     /// # Errors
     /// When they do not come back in time.
-    pub async fn lose_certificates(&self) -> Result<()> {
+    pub async fn lose_certificates(&self, members: i32) -> Result<()> {
         let secrets: Api<Secret> = Api::namespaced(self.story.client.clone(), NAMESPACE);
         let name = format!("etcd-{}-member", self.name);
+        let before = self.member_certificate().await?;
+        for ordinal in 0..members {
+            ensure!(self.shown(ordinal).await? == before, "member {ordinal} shows what its Secret holds");
+        }
         let uid = secrets.get(&name).await?.uid();
         #[expect(clippy::disallowed_methods, reason = "the story loses certificates")]
         secrets.delete(&name, &DeleteParams::default()).await.context("the Secret could not be deleted")?;
         wait_for(&secrets, &name, SOON, |secret: &Secret| secret.uid() != uid).await?;
+        let renewed = self.member_certificate().await?;
+        ensure!(renewed != before, "the certificate is another one");
+        let began = Instant::now();
+        for ordinal in 0..members {
+            // The kubelet brings a Secret into running pods within a minute or two.
+            loop {
+                match self.shown(ordinal).await {
+                    Ok(shown) if shown == renewed => break,
+                    Ok(_) if began.elapsed() > SOON => bail!("member {ordinal} goes on showing the lost certificate"),
+                    Err(error) if began.elapsed() > SOON => return Err(error),
+                    Ok(_) | Err(_) => sleep(Duration::from_secs(1)).await,
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// The serving certificate that the members' Secret holds.
+    async fn member_certificate(&self) -> Result<CertificateDer<'static>> {
+        let chain = self.value("member", "server.crt").await?;
+        let mut certificates = CertificateDer::pem_slice_iter(&chain);
+        Ok(certificates.next().context("the Secret member has an empty server.crt")??)
+    }
+
+    /// The certificate that a member shows to a new connection.
+    async fn shown(&self, ordinal: i32) -> Result<CertificateDer<'static>> {
+        let authority = String::from_utf8(self.value("ca", "ca.crt").await?)?;
+        let name = ServerName::try_from(self.host(ordinal))?;
+        let connector = TlsConnector::from(client_config(&authority, None)?);
+        let connected = timeout(CALL, async {
+            let stream = TcpStream::connect((self.address(ordinal).await?, 2379)).await?;
+            // A member tells a client without a certificate only later that it is not welcome.
+            Ok::<_, anyhow::Error>(connector.connect(name, stream).await?)
+        });
+        let session = connected.await.with_context(|| format!("member {ordinal} does not answer"))??;
+        let shown = session.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        shown.cloned().with_context(|| format!("member {ordinal} shows no certificate"))
     }
 
     /// A client on one member, with the given client certificate, else with the administrator's.
@@ -126,15 +204,22 @@ impl Etcd {
 
     async fn tls(&self, ordinal: i32) -> Result<TlsOptions> {
         let authority = Certificate::from_pem(self.value("ca", "ca.crt").await?);
-        let host = format!("{}.etcd-{}.{NAMESPACE}.svc", self.pod(ordinal), self.name);
-        Ok(TlsOptions::new().ca_certificate(authority).domain_name(host))
+        Ok(TlsOptions::new().ca_certificate(authority).domain_name(self.host(ordinal)))
+    }
+
+    fn host(&self, ordinal: i32) -> String {
+        format!("{}.etcd-{}.{NAMESPACE}.svc", self.pod(ordinal), self.name)
+    }
+
+    async fn address(&self, ordinal: i32) -> Result<String> {
+        let pods: Api<Pod> = Api::namespaced(self.story.client.clone(), NAMESPACE);
+        let pod = pods.get(&self.pod(ordinal)).await?;
+        pod.status.and_then(|status| status.pod_ip).context("the pod has no address")
     }
 
     async fn dial(&self, ordinal: i32, tls: TlsOptions) -> Result<Client> {
-        let pods: Api<Pod> = Api::namespaced(self.story.client.clone(), NAMESPACE);
-        let pod = pods.get(&self.pod(ordinal)).await?;
-        let ip = pod.status.and_then(|status| status.pod_ip).context("the pod has no address")?;
-        let options = ConnectOptions::new().with_tls(tls).with_connect_timeout(Duration::from_secs(5));
+        let ip = self.address(ordinal).await?;
+        let options = ConnectOptions::new().with_tls(tls).with_connect_timeout(CALL);
         Ok(Client::connect([format!("https://{ip}:2379")], Some(options)).await?)
     }
 

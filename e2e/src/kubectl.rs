@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{tenant::Tenant, worker::within};
+use crate::{tenant::Tenant, xtask::within};
 
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(30);

@@ -13,5 +13,6 @@ pub mod story;
 pub mod tenant;
 pub mod web;
 pub mod worker;
+pub mod xtask;
 
 pub use story::Story;

@@ -16,8 +16,8 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-/// Kubeconfig of the local cluster, unless `$KUBECONFIG` names another.
-const LOCAL: &str = "/var/lib/kamaji-local/kubeconfigs/admin.conf";
+/// Kubeconfig of the local cluster. Stories are told there, unless `$KUBECONFIG` names another.
+pub const LOCAL: &str = "/var/lib/kamaji-local/kubeconfigs/admin.conf";
 
 use crate::{etcd, server::Server, tenant};
 

@@ -1,22 +1,10 @@
 //! A real worker of a tenant, made by `cargo xtask worker` as a person makes one.
 
-use std::{
-    ffi::OsString,
-    process::{Output, Stdio},
-    time::Duration,
-};
+use std::process::Stdio;
 
-use anyhow::{Context, Result};
-use tokio::{process::Command, time::timeout};
+use anyhow::Result;
 
-use crate::{
-    kubectl::{said, workspace},
-    story::dump_folder,
-    tenant::Tenant,
-};
-
-/// Building parts for the first time takes minutes.
-const PATIENCE: Duration = Duration::from_mins(20);
+use crate::{kubectl::workspace, story::dump_folder, tenant::Tenant, xtask};
 
 /// The workers of one tenant; they go with this value, however the story ends, unless `$KAMAJI_E2E_KEEP` is set.
 pub struct Workers {
@@ -34,12 +22,8 @@ impl Workers {
     /// # Errors
     /// When it does not join, with the command's own words.
     pub async fn join(&self, options: &[&str]) -> Result<()> {
-        let (program, first) = xtask();
-        let mut command = Command::new(program);
-        command.args(first).args(["worker", "join", &self.tenant]).args(options);
-        command.current_dir(workspace()).stdin(Stdio::null()).kill_on_drop(true);
-        let output = within(PATIENCE, &mut command).await?;
-        said("cargo xtask worker join", &output).map(drop)
+        let arguments = [&["worker", "join", self.tenant.as_str()][..], options].concat();
+        xtask::run(&arguments).await.map(drop)
     }
 
     /// Removes them and their Nodes.
@@ -47,11 +31,7 @@ impl Workers {
     /// # Errors
     /// When one cannot be removed.
     pub async fn remove(&self) -> Result<()> {
-        let (program, first) = xtask();
-        let mut command = Command::new(program);
-        command.args(first).args(["worker", "remove", &self.tenant]).current_dir(workspace());
-        let output = within(Duration::from_mins(2), &mut command).await?;
-        said("cargo xtask worker remove", &output).map(drop)
+        xtask::run(&["worker", "remove", &self.tenant]).await.map(drop)
     }
 
     /// Copies what the workers wrote, for whoever looks into the failure.
@@ -80,7 +60,7 @@ impl Drop for Workers {
         }
         // None is left when the story removed them itself.
         let _ = self.keep_logs();
-        let (program, first) = xtask();
+        let (program, first) = xtask::program();
         let mut command = std::process::Command::new(program);
         command.args(first).args(["worker", "remove", &self.tenant]).current_dir(workspace());
         let _ = command.stdin(Stdio::null()).output();
@@ -92,26 +72,5 @@ impl Drop for Workers {
 /// # Errors
 /// When one cannot be built, with the command's own words.
 pub async fn pack(parts: &[String]) -> Result<()> {
-    let (program, first) = xtask();
-    let mut command = Command::new(program);
-    command.args(first).args(["images", "--with", &parts.join(",")]).current_dir(workspace()).stdin(Stdio::null());
-    let output = within(PATIENCE, &mut command).await?;
-    said("cargo xtask images", &output).map(drop)
-}
-
-/// The command before its arguments: `$KAMAJI_XTASK`, else what `cargo xtask` stands for.
-fn xtask() -> (OsString, Vec<&'static str>) {
-    if let Some(program) = std::env::var_os("KAMAJI_XTASK") {
-        return (program, Vec::new());
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    (cargo, vec!["run", "--quiet", "--package", "xtask", "--"])
-}
-
-/// Runs a command to its end, or kills it when it takes longer.
-pub(crate) async fn within(patience: Duration, command: &mut Command) -> Result<Output> {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let shown = format!("{command:?}");
-    let ended = timeout(patience, command.output()).await;
-    ended.with_context(|| format!("{shown} takes too long"))?.with_context(|| format!("{shown} cannot be started"))
+    xtask::run(&["images", "--with", &parts.join(",")]).await.map(drop)
 }

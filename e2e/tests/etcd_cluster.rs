@@ -2,21 +2,28 @@
 
 #![allow(clippy::indexing_slicing, clippy::disallowed_methods, reason = "a story edits JSON and acts as a user")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use etcd_client::{DeleteOptions, PutOptions};
-use kamaji_e2e::{Story, etcd::Etcd, tenant::Tenant};
+use kamaji_e2e::{
+    Story,
+    etcd::Etcd,
+    tenant::{SOON, Tenant},
+};
 use kamaji_testkit::probe::Probe;
 use serde_json::json;
 
+const MEMBERS: i32 = 3;
 /// Enough waste that a defragmentation is worth its while: 80 values of one mebibyte.
 const VALUES: usize = 80;
+/// Bytes of a database file that holds them, or did and was not defragmented.
+const WASTED: i64 = 64 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_members_serve_a_tenant_through_loss_renewal_and_defragmentation() -> Result<()> {
     Story::tell("etcd", async |story| {
-        let etcd = Etcd::declare(&story, 3).await?;
+        let etcd = Etcd::declare(&story, MEMBERS).await?;
         etcd.ready().await?;
         let tenant = Tenant::declare(&story, "steady", |spec| {
             spec["dataStore"] = json!(story.namespace);
@@ -30,7 +37,7 @@ async fn three_members_serve_a_tenant_through_loss_renewal_and_defragmentation()
         let probe = Probe::start(tenant.probe_target().await?);
         etcd.lose_member(1).await?;
         etcd.ready().await?;
-        etcd.lose_certificates().await?;
+        etcd.lose_certificates(MEMBERS).await?;
         etcd.ready().await?;
         waste(&etcd).await?;
         defragmented(&etcd).await?;
@@ -44,19 +51,33 @@ async fn three_members_serve_a_tenant_through_loss_renewal_and_defragmentation()
     .await
 }
 
-/// Waits until one member gave its space back; the others follow one at a time, the leader last.
+/// Waits until every member gave its space back: one at a time, the leader last, after it has handed over.
 async fn defragmented(etcd: &Etcd) -> Result<()> {
-    const WASTED: i64 = 64 << 20;
-    for _ in 0..150 {
-        for ordinal in 0..3 {
-            let mut member = etcd.connect(ordinal, None).await?;
-            if member.status().await?.db_size() < WASTED {
-                return Ok(());
-            }
+    let began = Instant::now();
+    for round in 0.. {
+        // One is defragmented in a pass.
+        etcd.touch(&round.to_string()).await?;
+        let sizes = etcd.sizes(MEMBERS).await;
+        if sizes.iter().all(|size| size.is_some_and(|size| size < WASTED)) {
+            break;
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        ensure!(began.elapsed() < SOON, "not every member was defragmented; bytes of each: {sizes:?}");
+        tokio::time::sleep(Duration::from_secs(2)).await;
     }
-    bail!("no member was defragmented")
+    Ok(())
+}
+
+/// Waits until every member has written what is going to be its waste.
+async fn large(etcd: &Etcd) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let sizes = etcd.sizes(MEMBERS).await;
+        if sizes.iter().all(|size| size.is_some_and(|size| size > WASTED)) {
+            return Ok(());
+        }
+        ensure!(began.elapsed() < SOON, "not every member has all values; bytes of each: {sizes:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// A client without a certificate is no client; one with a tenant's certificate sees that tenant's keys and no other's.
@@ -80,6 +101,7 @@ async fn waste(etcd: &Etcd) -> Result<()> {
     for index in 0..VALUES {
         root.put(format!("waste/{index}"), value.clone(), None).await?;
     }
+    large(etcd).await?;
     let deleted = root.delete("waste/", Some(DeleteOptions::new().with_prefix())).await?;
     let revision = deleted.header().context("no revision")?.revision();
     root.compact(revision, None).await?;

@@ -231,9 +231,14 @@ impl Process {
         self.signal(Signal::CONT)
     }
 
+    /// Asks it to end (SIGTERM) and returns at once; [`Process::exited`] tells how it ended.
+    pub fn terminate(&self) -> Result<(), Error> {
+        self.signal(Signal::TERM)
+    }
+
     /// Asks it to end (SIGTERM), waits for at most `grace`, then kills it. Returns when it is gone.
     pub async fn stop(mut self, grace: Duration) -> Result<(), Error> {
-        self.signal(Signal::TERM)?;
+        self.terminate()?;
         let deadline = Instant::now() + grace;
         while self.exited()?.is_none() && Instant::now() < deadline {
             tokio::time::sleep(POLL).await;

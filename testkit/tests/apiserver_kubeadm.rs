@@ -3,6 +3,8 @@
 //! The objects are test data of `crates/plan` (`tests/oracle/v1.<minor>`), whose own test compares the operator's with
 //! them. Here they are made anew and compared with the stored ones; with `KAMAJI_ORACLE=write`, as `cargo xtask oracle`
 //! sets it, they are stored instead.
+//!
+//! And what the documents tell people to write for kubeadm is read by it.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -235,4 +237,31 @@ async fn kubeadm_of_the_tested_minor_writes_what_is_stored() {
         assert_eq!(object, &stored[name], "kubeadm {version} writes another {name}; run `cargo xtask oracle`");
     }
     assert!(fresh.len() >= 20, "{:?}", names(&fresh));
+}
+
+/// The file for `kubeadm join` in the user data of the page about workers.
+fn documented_join_configuration() -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/joining-workers.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, rest) = page.split_once("```yaml\n#cloud-config\n").unwrap();
+    let (user_data, _) = rest.split_once("```").unwrap();
+    let user_data: Value = serde_saphyr::from_str(user_data).unwrap();
+    let files = user_data["write_files"].as_array().unwrap();
+    let file = files.iter().find(|file| file["path"] == "/etc/kubeadm-join.yaml").unwrap();
+    file["content"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_join_configuration_of_the_documents_is_valid_for_kubeadm_and_a_misspelt_one_is_not() {
+    let kubeadm = parts::kubernetes(&parts::tested_kubernetes(), "kubeadm");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("join.yaml");
+    let documented = documented_join_configuration();
+    let misspelt = documented.replace("kubeletExtraArgs", "kubeletArgs");
+    for (text, is_valid) in [(documented, true), (misspelt, false)] {
+        fs::write(&file, &text).unwrap();
+        let output = Command::new(&kubeadm).args(["config", "validate", "--config"]).arg(&file).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), is_valid, "{said}\n{text}");
+    }
 }

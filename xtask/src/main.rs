@@ -1,4 +1,5 @@
-//! Developer commands: `cargo xtask up | down | kubeconfig | images | worker | parts | test | bench`.
+//! Developer commands: `cargo xtask up | down | kubeconfig | worker | images | test | oracle | conformance | bench |
+//! parts`.
 
 mod bench;
 mod cluster;

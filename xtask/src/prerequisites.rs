@@ -101,7 +101,39 @@ fn disk_problem(folder: &Path, wanted: u64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{go_version, memory_problem};
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::{ExitStatus, Output};
+
+    use super::{disk_problem, go_problem, go_version, memory_problem};
+
+    fn output(code: i32, text: &str) -> Output {
+        Output { status: ExitStatus::from_raw(code), stdout: text.into(), stderr: Vec::new() }
+    }
+
+    #[test]
+    fn a_machine_without_go_is_told_which_release_it_needs_and_where_it_is() {
+        let told = "Go: no `go` command in PATH; install Go 1.26 or newer from https://go.dev/dl";
+        assert_eq!(go_problem(None).as_deref(), Some(told));
+        assert_eq!(go_problem(Some(output(1 << 8, ""))).as_deref(), Some(told), "one that fails is none");
+    }
+
+    #[test]
+    fn an_older_go_will_do_unless_it_may_fetch_no_other() {
+        assert_eq!(go_problem(Some(output(0, "go1.26.0\nlocal\n"))), None);
+        assert_eq!(go_problem(Some(output(0, "go1.24.4\nauto\n"))), None);
+        let told = "Go 1.26 or newer: found go1.24.4, and GOTOOLCHAIN=local keeps it";
+        assert_eq!(go_problem(Some(output(0, "go1.24.4\nlocal\n"))).as_deref(), Some(told));
+    }
+
+    #[test]
+    fn too_little_disk_is_named_at_the_nearest_folder_that_exists() {
+        let there = std::env::temp_dir();
+        let wanted = there.join("kamaji-no-such-folder/of-parts");
+        assert_eq!(disk_problem(&wanted, 0), None);
+        let told = disk_problem(&wanted, u64::MAX).unwrap();
+        let begin = format!("17179869183 GiB of free disk at {}: there are ", there.display());
+        assert!(told.starts_with(&begin) && told.ends_with(" GiB"), "{told}");
+    }
 
     #[test]
     fn too_little_memory_is_named_in_gibibytes() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::prerequisites::Need;
 use crate::progress::{Progress, elapsed};
 use crate::{lanes, layout, packages, parts, prerequisites, up, workspace};
 
@@ -66,10 +67,15 @@ pub fn run(options: &Options, progress: &Progress) -> Result<()> {
     if let Some(ring @ (Ring::Unit | Ring::E2e)) = options.ring.filter(|_| options.matrix) {
         bail!("--matrix repeats the apiserver ring, which --ring {ring} leaves out: take one of the two away");
     }
+    let rings = options.ring.map_or_else(|| vec![Ring::Unit, Ring::Apiserver, Ring::E2e], |ring| vec![ring]);
+    // The last ring would find out after all others.
+    if rings.contains(&Ring::E2e) {
+        prerequisites::check(Need::Cluster)
+            .context("the e2e ring starts a local cluster; --ring unit and --ring apiserver do without")?;
+    }
     prerequisites::check_tests()?;
     // Without protoc the workspace does not compile, and nobody has to call `up` before.
     packages::ensure(progress)?;
-    let rings = options.ring.map_or_else(|| vec![Ring::Unit, Ring::Apiserver, Ring::E2e], |ring| vec![ring]);
     let mut runs: Vec<Run> = Vec::new();
     for ring in rings {
         runs.extend(run_ring(ring, options, progress));

@@ -154,15 +154,17 @@ fn agnhost() -> Result<Image> {
         "registry.k8s.io/e2e-test-images/glibc-dns-testing:2.0.0".into(),
     ];
     image.arguments = vec!["pause".into()];
-    // Debian's static busybox ends with a segmentation fault when it looks up an address.
-    let broken = ["/bin/getent", "/bin/nc", "/bin/wget"];
+    // Debian's static busybox ends with a segmentation fault when it looks up an address, and its shell prefers its own
+    // applets wherever PATH points.
+    let broken = ["/bin/getent", "/bin/nc", "/bin/sh", "/bin/wget"];
     image.entries.retain(|entry| !matches!(entry, Entry::Link { at, .. } if broken.contains(&at.as_str())));
     image.entries.push(Entry::Link { at: "/agnhost-2".into(), target: "agnhost".into() });
+    image.entries.push(Entry::Link { at: "/bin/sh".into(), target: "bash".into() });
     for name in ["localhost.crt", "localhost.key"] {
         let from = layout::bin_dir("agnhost", layout::KUBERNETES_VERSION).join(name);
         image.entries.push(Entry::File { from, to: format!("/{name}"), mode: 0o644, binds_low_ports: false });
     }
-    let tools = ["/usr/bin/curl", "/usr/bin/dig", "/usr/bin/getent", "/usr/bin/nc"].map(PathBuf::from);
+    let tools = ["/bin/bash", "/usr/bin/curl", "/usr/bin/dig", "/usr/bin/getent", "/usr/bin/nc"].map(PathBuf::from);
     let has = |image: &Image, path: &Path| {
         image.entries.iter().any(|entry| matches!(entry, Entry::File { to, .. } if Path::new(to) == path))
     };

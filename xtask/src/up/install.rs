@@ -47,8 +47,17 @@ pub fn local_image(binary: &Path, progress: &Progress) -> Result<Image> {
     Ok(Image { repository: repository.into(), tag })
 }
 
+/// What becomes of values that somebody gave to an earlier installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// They go: the local cluster is the same after each `up`.
+    Forgotten,
+    /// They stay, but for the image: somebody else's cluster keeps its settings.
+    Kept,
+}
+
 /// `helm upgrade --install` of both charts, the kinds first, and waits until the operator is available.
-pub fn charts(kubectl: &Kubectl, image: Option<&Image>, progress: &Progress) -> Result<()> {
+pub fn charts(kubectl: &Kubectl, image: Option<&Image>, earlier: Earlier, progress: &Progress) -> Result<()> {
     let step = progress.step("charts");
     for chart in ["kamaji-crds", "kamaji"] {
         step.note(chart);
@@ -61,6 +70,9 @@ pub fn charts(kubectl: &Kubectl, image: Option<&Image>, progress: &Progress) -> 
         // The kinds come from kamaji-crds alone, whose upgrades change them; helm never updates a chart's own.
         helm.arg("--skip-crds");
         helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout=3m"]);
+        if earlier == Earlier::Kept {
+            helm.arg("--reset-then-reuse-values");
+        }
         if let Some(image) = image.filter(|_| chart == "kamaji") {
             helm.args(["--set-string", &format!("image.repository={},image.tag={}", image.repository, image.tag)]);
             helm.args(["--set", "image.pullPolicy=IfNotPresent"]);

@@ -21,7 +21,8 @@ use crate::progress::Progress;
 /// What `up` was asked for.
 #[derive(Debug, Default, clap::Args)]
 pub struct Options {
-    /// Installs into this existing cluster instead of a local one. Needs --image, as none is published.
+    /// Installs into this existing cluster instead of a local one. Needs --image, as none is published. Values of an
+    /// installation that is there already stay.
     #[arg(long, value_name = "FILE", requires = "image", conflicts_with_all = ["cluster_only", "with"])]
     kubeconfig: Option<PathBuf>,
     /// With --kubeconfig: the operator's image, as the existing cluster can pull it.
@@ -65,7 +66,7 @@ fn existing(kubeconfig: &Path, image: Option<&str>, progress: &Progress) -> Resu
     let names = ["kubernetes", "helm"].map(str::to_owned);
     parts::ensure(&parts::select(&names)?, progress)?;
     let kubectl = Kubectl::new(path);
-    install::charts(&kubectl, image.as_ref(), progress)?;
+    install::charts(&kubectl, image.as_ref(), install::Earlier::Kept, progress)?;
     sample::create(&kubectl, progress)?;
     sample::say_what_next(&kubectl);
     Ok(())
@@ -86,7 +87,7 @@ fn local(options: &Options, progress: &Progress) -> Result<()> {
         return Ok(());
     };
     let image = install::local_image(&operator, progress)?;
-    install::charts(&kubectl, Some(&image), progress)?;
+    install::charts(&kubectl, Some(&image), install::Earlier::Forgotten, progress)?;
     sample::create(&kubectl, progress)?;
     sample::say_what_next(&kubectl);
     Ok(())

@@ -1,6 +1,7 @@
 //! An etcd for tenants, and the first tenant on it.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -10,12 +11,16 @@ use crate::layout;
 use crate::progress::Progress;
 
 const MANIFESTS: &str = include_str!("../../manifests/sample.yaml");
+/// The kubelets of `cargo xtask worker` have no systemd.
+const LOCAL_KUBELET: &str = "{cgroupfs: cgroupfs}";
+/// The workers of `cargo xtask worker` are network namespaces, where kube-proxy may not set these limits.
+const LOCAL_KUBE_PROXY: &str = "{configurationJSONPatches: [{op: add, path: /conntrack, value: \
+                                {maxPerCore: 0, min: 0, tcpCloseWaitTimeout: 0s, tcpEstablishedTimeout: 0s}}]}";
 
 /// Applies both and waits until the tenant is ready.
 pub fn create(kubectl: &Kubectl, progress: &Progress) -> Result<()> {
     let step = progress.step("tenant default/sample");
-    let manifests = MANIFESTS.replace("$VERSION", &format!("v{}", layout::KUBERNETES_VERSION));
-    kubectl.apply("creating the sample tenant", &manifests)?;
+    kubectl.apply("creating the sample tenant", &manifests(kubectl.kubeconfig()))?;
     let tenant = ["--namespace=default", "tenantcontrolplane/sample"];
     for condition in ["condition=Ready", "condition=TenantConfigured"] {
         if let Err(error) = kubectl.wait("waiting for tenant default/sample", &tenant, condition, 180) {
@@ -24,6 +29,20 @@ pub fn create(kubectl: &Kubectl, progress: &Progress) -> Result<()> {
     }
     step.done("Ready");
     Ok(())
+}
+
+/// Both objects, as they fit the cluster of this kubeconfig.
+fn manifests(kubeconfig: &Path) -> String {
+    let (kubelet, kube_proxy) = if is_local(kubeconfig) { (LOCAL_KUBELET, LOCAL_KUBE_PROXY) } else { ("{}", "{}") };
+    MANIFESTS
+        .replace("$VERSION", &format!("v{}", layout::KUBERNETES_VERSION))
+        .replace("$KUBELET", kubelet)
+        .replace("$KUBE_PROXY", kube_proxy)
+}
+
+/// Whether this machine is the cluster: addresses of Services are reached from here, and workers run beside it.
+fn is_local(kubeconfig: &Path) -> bool {
+    kubeconfig == admin_kubeconfig()
 }
 
 /// The conditions of what is not ready are the sentence that matters.
@@ -45,19 +64,61 @@ fn explain(kubectl: &Kubectl, error: &anyhow::Error) -> anyhow::Error {
     anyhow::anyhow!("{text}\n  see: {describe}, with --kubeconfig {}", kubectl.kubeconfig().display())
 }
 
-/// The three commands to try next.
+/// Prints the commands to try next.
 pub fn say_what_next(kubectl: &Kubectl) {
-    let command = layout::kubectl().display().to_string();
-    let (own, flag) = if kubectl.kubeconfig() == admin_kubeconfig() {
-        ("$(cargo xtask kubeconfig)".to_owned(), String::new())
-    } else {
-        let path = kubectl.kubeconfig().display().to_string();
-        (path.clone(), format!(" --kubeconfig {path}"))
-    };
-    println!(
-        "\nA tenant control plane answers. Try next:\n\
-         \n  {command} --kubeconfig \"{own}\" get tenantcontrolplanes --all-namespaces\
-         \n  {command} --kubeconfig \"$(cargo xtask kubeconfig default/sample{flag} | tail -1)\" get namespaces\
-         \n  {command} --kubeconfig \"{own}\" scale tenantcontrolplane sample --replicas=2"
-    );
+    println!("\nA tenant control plane answers. Try next:\n");
+    for command in next(kubectl.kubeconfig()) {
+        println!("  {command}");
+    }
+}
+
+fn next(kubeconfig: &Path) -> Vec<String> {
+    let kubectl = layout::kubectl().display().to_string();
+    if is_local(kubeconfig) {
+        let own = format!("{kubectl} --kubeconfig \"$(cargo xtask kubeconfig)\"");
+        return vec![
+            format!("{own} get tenantcontrolplanes --all-namespaces"),
+            format!("{kubectl} --kubeconfig \"$(cargo xtask kubeconfig default/sample | tail -1)\" get namespaces"),
+            format!("{own} scale tenantcontrolplane sample --replicas=3"),
+        ];
+    }
+    let file = format!("--kubeconfig \"{}\"", kubeconfig.display());
+    let own = format!("{kubectl} {file}");
+    let tenant = format!("{kubectl} --kubeconfig \"$(cargo xtask kubeconfig default/sample {file} | tail -1)\"");
+    vec![
+        format!("{own} get tenantcontrolplanes --all-namespaces"),
+        // The tenant's endpoint is an address inside of that cluster; its certificate is also for this one.
+        format!("{own} --namespace default port-forward service/sample 6443:6443 &"),
+        format!("{tenant} --server https://127.0.0.1:6443 get namespaces"),
+        format!("{own} --namespace default scale tenantcontrolplane sample --replicas=3"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_workers_on_this_machine_need_is_left_out_elsewhere() {
+        let local = manifests(&admin_kubeconfig());
+        assert!(local.contains("kubelet: {cgroupfs: cgroupfs}") && local.contains("path: /conntrack"), "{local}");
+        let other = manifests(Path::new("/home/me/.kube/config"));
+        assert!(other.contains("kubelet: {}\n") && other.contains("kubeProxy: {}\n"), "{other}");
+        for text in [local, other] {
+            assert!(!text.contains('$'), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tenant_of_another_cluster_is_reached_through_a_forwarded_port() {
+        let commands = next(Path::new("/home/me/.kube/config"));
+        assert!(commands[1].ends_with(" port-forward service/sample 6443:6443 &"), "{commands:?}");
+        assert!(commands[2].ends_with(" --server https://127.0.0.1:6443 get namespaces"), "{commands:?}");
+        assert!(
+            commands.iter().all(|command| command.contains("--kubeconfig \"/home/me/.kube/config\"")),
+            "{commands:?}"
+        );
+        let local = next(&admin_kubeconfig());
+        assert!(local.iter().all(|command| !command.contains("port-forward")), "{local:?}");
+    }
 }

@@ -10,7 +10,7 @@ use crate::cluster::{LINK, NODE_IPS, WORKER_LINKS};
 use crate::command;
 
 /// Name of the link inside of the machine.
-const INSIDE: &str = "eth0";
+pub const INSIDE: &str = "eth0";
 
 /// Gives the worker its link, addresses and default routes.
 pub fn connect(worker: &Worker) -> Result<()> {

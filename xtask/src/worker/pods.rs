@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::network::INSIDE;
 use super::record::{self, Worker};
 use super::tenant::Tenant;
 use super::{machine, network};
@@ -26,6 +27,7 @@ pub fn connect(worker: &Worker, tenant: &Tenant, kubectl: &Kubectl) -> Result<()
     fs::write(worker.dir().join(RANGES), ranges.join("\n"))?;
     let pid = machine::pid(worker)?.to_string();
     network::rules(&pid, "setting up the pods' masquerading", &masquerade(&ranges, &tenant.pod_cidrs))?;
+    network::rules(&pid, "keeping the Services' addresses on the worker", &kept(&tenant.service_cidrs))?;
     for other in record::of(&worker.tenant) {
         let (Ok(other_pid), true) = (machine::pid(&other), other.isolated == worker.isolated && other != *worker)
         else {
@@ -94,9 +96,31 @@ fn masquerade(ranges: &[String], pods: &[String]) -> String {
     )
 }
 
+/// What kube-proxy has not rewritten goes nowhere: the networks around the machine may answer at a Service's address.
+fn kept(services: &[String]) -> String {
+    let mut rules = String::new();
+    for hook in ["forward", "output"] {
+        let _ = writeln!(rules, "  chain {hook} {{\n    type filter hook {hook} priority filter; policy accept;");
+        for network in services {
+            let family = if network.contains(':') { "ip6" } else { "ip" };
+            let _ = writeln!(rules, "    oifname \"{INSIDE}\" {family} daddr {network} drop");
+        }
+        rules.push_str("  }\n");
+    }
+    format!("table inet worker-services {{\n{rules}}}\n")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::masquerade;
+    use super::{kept, masquerade};
+
+    #[test]
+    fn a_packet_to_a_service_that_is_none_does_not_leave_the_worker() {
+        let text = kept(&["10.96.0.0/16".into(), "fd96::/112".into()]);
+        for rule in ["oifname \"eth0\" ip daddr 10.96.0.0/16 drop", "oifname \"eth0\" ip6 daddr fd96::/112 drop"] {
+            assert_eq!(text.matches(rule).count(), 2, "{text}");
+        }
+    }
 
     #[test]
     fn pods_keep_their_address_among_pods_only() {

@@ -7,6 +7,8 @@ use crate::cluster::kubectl::Kubectl;
 
 /// The default of `spec.networkProfile.podCidr`: docs/reference/compatibility.md, "Defaults".
 const POD_CIDR: &str = "10.244.0.0/16";
+/// The default of `spec.networkProfile.serviceCidr`.
+const SERVICE_CIDR: &str = "10.96.0.0/16";
 
 /// A TenantControlPlane that workers can join.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub struct Tenant {
     pub version: String,
     /// Networks of its pods.
     pub pod_cidrs: Vec<String>,
+    /// Networks of its Services.
+    pub service_cidrs: Vec<String>,
     /// Whether it has the konnectivity addon.
     pub konnectivity: bool,
     kube_proxy: Option<Value>,
@@ -45,14 +49,19 @@ impl Tenant {
         }
         let version = text("/status/kubernetesResources/version/version").or_else(|| text("/spec/kubernetes/version"));
         let addon = |name: &str| object.pointer("/spec/addons").and_then(|addons| addons.get(name)).cloned();
-        let listed = object.pointer("/spec/networkProfile/podCidrs").and_then(Value::as_array);
-        let listed: Vec<String> = listed.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-        let single = || vec![text("/spec/networkProfile/podCidr").unwrap_or(POD_CIDR).to_owned()];
+        let networks = |of: &str, default: &str| {
+            let listed = object.pointer(&format!("/spec/networkProfile/{of}Cidrs")).and_then(Value::as_array);
+            let listed = listed.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+            let listed: Vec<String> = listed.collect();
+            let single = || text(&format!("/spec/networkProfile/{of}Cidr")).unwrap_or(default).to_owned();
+            if listed.is_empty() { vec![single()] } else { listed }
+        };
         Ok(Self {
             namespace: namespace.into(),
             name: name.into(),
             version: version.unwrap_or_default().trim_start_matches('v').to_owned(),
-            pod_cidrs: if listed.is_empty() { single() } else { listed },
+            pod_cidrs: networks("pod", POD_CIDR),
+            service_cidrs: networks("service", SERVICE_CIDR),
             konnectivity: addon("konnectivity").is_some(),
             kube_proxy: addon("kubeProxy"),
         })
@@ -108,6 +117,7 @@ mod tests {
         let tenant = Tenant::parse("a", "b", &object(&json!({}))).unwrap();
         assert_eq!(tenant.version, "1.35.4");
         assert_eq!(tenant.pod_cidrs, ["10.1.0.0/16", "fd01::/64"]);
+        assert_eq!(tenant.service_cidrs, ["10.96.0.0/16"]);
         assert!(!tenant.konnectivity);
     }
 
