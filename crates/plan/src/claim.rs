@@ -6,9 +6,9 @@ use kamaji_api::{Driver, TenantControlPlane, contract};
 use crate::{
     rejection::Rejection,
     reservation::Reservation,
-    resolve::{
+    resolved::{
         Resolved, StoreIdentity,
-        names::{SCHEMA, USER, default_user},
+        identity::{SCHEMA, USER, default_user},
     },
     stored::was_set_up,
 };
@@ -127,6 +127,17 @@ pub fn taken_by(
     same(tenant, identity, &theirs)
 }
 
+/// Whether a tenant asks for something that another one, with this UID and these names as [`told`], kept from it.
+pub fn asks_for(tenant: &TenantControlPlane, uid: &str, theirs: Option<&StoreIdentity>) -> bool {
+    if tenant.metadata.uid.as_deref() == Some(uid) {
+        return false;
+    }
+    names(tenant).is_some_and(|identity| {
+        asked(tenant, &identity).any(|(_, name)| is_uid(name, uid))
+            || theirs.is_some_and(|theirs| same(tenant, &identity, theirs).is_some())
+    })
+}
+
 /// The field with a name that a tenant left on the datastore, and that tenant.
 pub fn reserved<'a>(
     tenant: &TenantControlPlane,
@@ -168,7 +179,7 @@ fn asked<'a>(
 }
 
 /// Whether a name is made of this UID: with dashes, or without, as on MySQL.
-fn is_uid(name: &str, uid: &str) -> bool {
+pub(crate) fn is_uid(name: &str, uid: &str) -> bool {
     name == uid || name.chars().eq(uid.chars().filter(|character| *character != '-'))
 }
 
@@ -284,6 +295,21 @@ mod tests {
         assert_eq!(asked(&identity("uid-young", "mine")), Some("spec.dataStoreSchema"));
         assert_eq!(asked(&identity("mine", "uidyoung")), Some("spec.dataStoreUsername"), "as MySQL has it");
         assert_eq!(asked(&identity("uid-old", "uidold")), None);
+    }
+
+    #[test]
+    fn who_asks_for_a_name_or_for_the_uid_of_another_waits_for_it() {
+        let gone = tenant("gone", "s", 1);
+        let waits = |schema: &str, user: Option<&str>| {
+            let mut tenant = TenantControlPlane::clone(&tenant("waits", schema, 2));
+            tenant.spec.data_store_username = user.map(str::to_owned);
+            asks_for(&tenant, "uid-gone", told(&gone).as_ref())
+        };
+        for (schema, user) in [("s", None), ("t", Some("user-gone")), ("uid-gone", None), ("t", Some("uidgone"))] {
+            assert!(waits(schema, user), "{schema} {user:?}");
+        }
+        assert!(!waits("t", Some("user-waits")) && !waits("", None));
+        assert!(!asks_for(&gone, "uid-gone", told(&gone).as_ref()), "not for its own");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::resolve::{Resolved, network::join_host_port};
+use crate::{address::join_host_port, resolved::Resolved};
 
 /// The outcome of the expose step: the tenant has an address.
 #[derive(Clone, Debug, PartialEq, Eq)]

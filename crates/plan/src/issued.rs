@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kamaji_api::contract::labels::template;
+use kamaji_api::contract::{labels::template, secrets::TenantSecret};
 use kamaji_pki::KeyAlgorithm;
-
-use crate::control_plane::names::TenantSecret;
 
 /// What is known of one Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 //!
 //! Nothing in here reads a clock, a file or a network. The steps of a reconcile hand their outcomes on as values, so a
 //! step cannot run before the one that it needs:
-//! [`resolve`] gives [`resolve::Resolved`]; expose, issue and store give [`exposed::Exposed`], [`issued::Issued`] and
+//! [`resolve`] gives [`resolved::Resolved`]; expose, issue and store give [`exposed::Exposed`], [`issued::Issued`] and
 //! [`stored::Stored`]; [`control_plane::plan`] turns the four into objects, and [`status`] into a report.
 
+pub mod address;
 pub mod claim;
 pub mod component;
 pub mod control_plane;
@@ -18,9 +19,11 @@ pub mod placement;
 pub mod rejection;
 pub mod reservation;
 pub mod resolve;
+pub mod resolved;
 pub mod status;
 pub mod store_users;
 pub mod stored;
 pub mod template;
 pub mod tenant_cluster;
+pub mod trouble;
 pub mod version;

@@ -6,7 +6,7 @@
 use kamaji_api::{DataStore, TenantControlPlane, contract::annotations::RESERVED_PREFIX};
 use serde::{Deserialize, Serialize};
 
-use crate::{resolve::StoreIdentity, stored::was_set_up};
+use crate::{resolved::StoreIdentity, stored::was_set_up};
 
 /// The names of one tenant that is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,14 +7,19 @@ use std::collections::BTreeSet;
 
 use kamaji_api::{DataStore, Driver, TenantControlPlane, data_store::TakenName};
 
-use crate::{claim, override_record, placement::Place, reservation::Reservation, resolve::StoreIdentity};
+use crate::{claim, override_record, placement::Place, reservation::Reservation, resolved::StoreIdentity};
+
+/// Most names that are shown: a status has to stay well below what an object may hold, whatever the length of names. The
+/// operator heeds all of them.
+pub const MOST_NAMES: usize = 1000;
 
 /// The tenants on a DataStore.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreUsers {
     /// `namespace/name` of those that use it, or may have something there that is not told otherwise; sorted.
     pub tenants: Vec<String>,
-    /// Their names, and those that tenants left there; sorted.
+    /// Their names, and those that tenants left there; sorted. Of more than [`MOST_NAMES`] those that somebody chose go
+    /// before those made of a UID, which nobody meets by chance.
     pub names: Vec<TakenName>,
 }
 
@@ -30,24 +35,36 @@ impl StoreUsers {
             claim::uses(tenant, store) || kept.contains(uid) || (placed.contains(uid) && claim::is_held(tenant))
         };
         let mut users = Self::default();
+        let mut names = Vec::new();
         for tenant in tenants.iter().map(AsRef::as_ref).filter(is_user) {
             let place = Place::of(tenant);
-            users.names.extend(claim::names_on(driver, tenant).map(|names| taken(driver, place.tenant.clone(), names)));
+            let theirs = claim::names_on(driver, tenant);
+            names.extend(theirs.map(|theirs| taken(driver, place.tenant.clone(), &place.uid, theirs)));
             users.tenants.push(place.tenant);
         }
         let left = Reservation::all(data_store).into_iter();
-        users.names.extend(left.map(|left| taken(driver, left.tenant, left.identity)));
+        names.extend(left.map(|left| taken(driver, left.tenant, &left.uid, left.identity)));
         users.tenants.sort();
         users.tenants.dedup();
+        names.sort();
+        names.dedup();
+        users.names = names.into_iter().take(MOST_NAMES).map(|(_, name)| name).collect();
         users.names.sort();
-        users.names.dedup();
         users
     }
 }
 
-fn taken(driver: &Driver, tenant: String, StoreIdentity { schema, user }: StoreIdentity) -> TakenName {
+/// The names of a tenant, and whether they are made of its UID.
+fn taken(
+    driver: &Driver,
+    tenant: String,
+    uid: &str,
+    StoreIdentity { schema, user }: StoreIdentity,
+) -> (bool, TakenName) {
     // On NATS the user is the DataStore's own.
-    TakenName { tenant, schema, user: (*driver != Driver::Nats).then_some(user) }
+    let user = (*driver != Driver::Nats).then_some(user);
+    let is_made = claim::is_uid(&schema, uid) && user.as_ref().is_none_or(|user| claim::is_uid(user, uid));
+    (is_made, TakenName { tenant, schema, user })
 }
 
 #[cfg(test)]
@@ -116,6 +133,31 @@ mod tests {
         assert_eq!(shown_on(Driver::MySql).user.as_deref(), Some("uidone"));
         assert_eq!(shown_on(Driver::Nats).user, None, "it is the DataStore's login");
         assert_eq!(shown_on(Driver::Nats).schema, "uid-one");
+    }
+
+    #[test]
+    fn of_too_many_names_those_that_were_chosen_are_shown_and_all_tenants() {
+        let unnamed = |index: usize| {
+            let mut tenant = tenant(&format!("a-{index:04}"), "store");
+            let spec = &mut Arc::make_mut(&mut tenant).spec;
+            (spec.data_store_schema, spec.data_store_username) = (None, None);
+            tenant
+        };
+        for driver in [Driver::Etcd, Driver::MySql] {
+            let mut tenants: Vec<_> = (0..MOST_NAMES).map(unnamed).collect();
+            let all = StoreUsers::of(&data_store(driver.clone()), &tenants);
+            assert_eq!((all.tenants.len(), all.names.len()), (MOST_NAMES, MOST_NAMES));
+            tenants.push(tenant("z", "store"));
+            let mut user_alone = unnamed(MOST_NAMES);
+            Arc::make_mut(&mut user_alone).spec.data_store_username = Some("chosen".to_owned());
+            tenants.push(user_alone);
+            let most = StoreUsers::of(&data_store(driver), &tenants);
+            assert_eq!(most.tenants.len(), MOST_NAMES + 2);
+            assert_eq!(most.names[..MOST_NAMES - 2], all.names[..MOST_NAMES - 2]);
+            let last: Vec<_> =
+                shown(&most)[MOST_NAMES - 2..].iter().map(|(tenant, _, user)| (*tenant, *user)).collect();
+            assert_eq!(last, [("ns/a-1000", Some("chosen")), ("ns/z", Some("user_z"))]);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Capabilities, SecurityContext};
 use kamaji_api::tenant_control_plane::{ContainerSecurityContexts, RegistrySettings};
 
-use crate::{resolve::Resolved, template::TemplateRevision};
+use crate::{resolved::Resolved, template::TemplateRevision};
 
 /// Registry of the upstream images.
 const REGISTRY: &str = "registry.k8s.io";

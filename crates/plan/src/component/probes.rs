@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use kamaji_api::tenant_control_plane::{ControlPlaneProbes, ProbeSet, ProbeSpec};
 
-use crate::{resolve::Resolved, template::TemplateRevision};
+use crate::{resolved::Resolved, template::TemplateRevision};
 
 /// HTTPS paths that the three probes ask.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,8 @@
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
 
-use super::kube_apiserver::read_only;
+use super::mount::read_only;
+use crate::internal_ca::VOLUME as INTERNAL_VOLUME;
 
 /// Volume and mount path of each directory, in the order of the pod template.
 pub const DIRECTORIES: [(&str, &str); 3] = [
@@ -12,9 +13,7 @@ pub const DIRECTORIES: [(&str, &str); 3] = [
     ("usr-local-share-ca-certificates", "/usr/local/share/ca-certificates"),
 ];
 
-/// Volume with the owner's certificate authorities and nothing else.
-pub const INTERNAL_VOLUME: &str = "internal-ca-certificates";
-/// Where it is mounted.
+/// Where the volume with the owner's certificate authorities is mounted.
 pub const INTERNAL_PATH: &str = "/etc/kamaji/internal-ca-certificates";
 
 /// Where Go programs look for certificates, besides the bundle of their image.

@@ -16,10 +16,13 @@ use kamaji_api::contract;
 
 use super::{metadata, order, volumes};
 use crate::{
-    component::{kine, konnectivity, kube_apiserver, kube_controller_manager, kube_scheduler, trust},
+    component::{
+        kine, konnectivity, kube_apiserver, kube_controller_manager, kube_scheduler, shutdown::SHUTDOWN_DELAY_SECONDS,
+        trust,
+    },
     exposed::Exposed,
     issued::Issued,
-    resolve::Resolved,
+    resolved::Resolved,
     stored::Stored,
     template::TemplateRevision,
 };
@@ -32,7 +35,7 @@ const UID: i64 = 65532;
 
 /// Seconds from the stop signal to the kill signal, from template `R1` on: the API server's shutdown delay and its own
 /// drain of requests fit in.
-const GRACE_PERIOD_SECONDS: i64 = kube_apiserver::SHUTDOWN_DELAY_SECONDS as i64 + 60;
+const GRACE_PERIOD_SECONDS: i64 = SHUTDOWN_DELAY_SECONDS as i64 + 60;
 
 /// The Deployment; `live` gives the order of lists that a running tenant has.
 pub fn deployment(

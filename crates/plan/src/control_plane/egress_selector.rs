@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::{metadata, names};
-use crate::resolve::Resolved;
+use crate::resolved::Resolved;
 
 /// Component label of the ConfigMap.
 pub const COMPONENT: &str = "konnectivity-egress-selector-configuration";

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     control_plane::{metadata, names},
     exposed::Exposed,
-    resolve::Resolved,
+    resolved::Resolved,
 };
 
 /// Component label of the ConfigMap.

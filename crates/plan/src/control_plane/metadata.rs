@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kamaji_api::contract;
 
-use crate::resolve::Resolved;
+use crate::resolved::Resolved;
 
 /// The controller reference that lets the garbage collector take an object with its tenant.
 pub fn owner(resolved: &Resolved) -> OwnerReference {

@@ -2,6 +2,7 @@
 
 pub mod deployment;
 pub mod egress_selector;
+pub mod internal_ca;
 pub mod kubeadm_config;
 pub mod metadata;
 pub mod names;
@@ -11,7 +12,7 @@ pub mod volumes;
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 
-use crate::{exposed::Exposed, internal_ca, issued::Issued, resolve::Resolved, stored::Stored};
+use crate::{exposed::Exposed, issued::Issued, resolved::Resolved, stored::Stored};
 
 /// What the management cluster has to hold for one tenant, besides what the earlier steps wrote already.
 ///

@@ -12,7 +12,7 @@ use kamaji_api::{
 };
 
 use super::metadata;
-use crate::{rejection::Rejection, resolve::Resolved};
+use crate::{rejection::Rejection, resolved::Resolved};
 
 /// Component label of the Service.
 pub const COMPONENT: &str = "service";

@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::{
 
 use super::names::{self, TenantSecret};
 use crate::{
-    component::{kine, konnectivity, kube_apiserver, kube_controller_manager, kube_scheduler, trust},
-    resolve::Resolved,
+    component::{kine, konnectivity, kube_controller_manager, kube_scheduler, mount::API_SERVER_PKI_VOLUME, trust},
+    internal_ca,
+    resolved::Resolved,
     template::TemplateRevision,
 };
 
@@ -21,7 +22,7 @@ pub fn volumes(resolved: &Resolved) -> Vec<Volume> {
     let r1 = resolved.revision >= TemplateRevision::R1;
     let mut volumes =
         resolved.deployment().and_then(|deployment| deployment.additional_volumes.clone()).unwrap_or_default();
-    volumes.push(projected(kube_apiserver::PKI_VOLUME, tenant, &api_server_files(resolved)));
+    volumes.push(projected(API_SERVER_PKI_VOLUME, tenant, &api_server_files(resolved)));
     let internal = resolved.internal_ca.as_ref().and_then(|internal| internal.copy(tenant));
     for (volume, _) in trust::DIRECTORIES {
         if let Some(copy) = &internal {
@@ -32,7 +33,7 @@ pub fn volumes(resolved: &Resolved) -> Vec<Volume> {
         let items = r1.then(|| vec![item("ca.crt", "ca.crt")]);
         volumes.push(secret(volume, TenantSecret::Ca.name(tenant), items));
     }
-    volumes.extend(internal.map(|copy| config_map(trust::INTERNAL_VOLUME, copy)));
+    volumes.extend(internal.map(|copy| config_map(internal_ca::VOLUME, copy)));
     let scheduler = TenantSecret::SchedulerKubeconfig.name(tenant);
     volumes.push(secret(kube_scheduler::KUBECONFIG_VOLUME, scheduler, None));
     let controller_manager = TenantSecret::ControllerManagerKubeconfig.name(tenant);

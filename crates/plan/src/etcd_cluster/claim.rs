@@ -7,7 +7,7 @@ use k8s_openapi::{
 
 use super::{
     quantity,
-    resolve::{Resolved, Storage},
+    resolved::{Resolved, Storage},
 };
 use crate::rejection::Rejection;
 

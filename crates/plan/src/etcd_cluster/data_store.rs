@@ -8,8 +8,9 @@ use kamaji_api::{
 };
 
 use super::{
+    metadata::owner,
     names::{self, EtcdSecret},
-    resolve::Resolved,
+    resolved::Resolved,
 };
 
 /// The DataStore of the EtcdCluster's name, once etcd asks its clients who they are.
@@ -29,7 +30,7 @@ pub fn data_store(resolved: &Resolved, voters: usize, live: Option<&DataStore>) 
         metadata: ObjectMeta {
             name: Some(resolved.name.clone()),
             labels: Some(names::labels(&resolved.name)),
-            owner_references: Some(vec![names::owner(resolved)]),
+            owner_references: Some(vec![owner(resolved)]),
             ..ObjectMeta::default()
         },
         spec: DataStoreSpec {

@@ -13,8 +13,9 @@ use kamaji_pki::{
 };
 
 use super::{
+    metadata::metadata,
     names::{self, EtcdSecret},
-    resolve::Resolved,
+    resolved::Resolved,
     stateful_set::files,
 };
 use crate::issuance::{AUTHORITY_LIFETIME, BACKDATE, Data, LEAF_LIFETIME, mint, value};
@@ -132,7 +133,7 @@ pub fn sign(resolved: &Resolved, which: EtcdSecret, authorities: &Authorities, n
 pub fn secret(resolved: &Resolved, which: EtcdSecret, data: Data) -> Secret {
     let kind = if which == EtcdSecret::Root { "kubernetes.io/tls" } else { "Opaque" };
     Secret {
-        metadata: names::metadata(resolved, which.name(&resolved.name)),
+        metadata: metadata(resolved, which.name(&resolved.name)),
         type_: Some(kind.to_owned()),
         data: Some(data),
         ..Secret::default()

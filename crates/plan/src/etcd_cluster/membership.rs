@@ -3,24 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{record::Record, resolve::Resolved};
-
-/// A member as etcd lists it, with what it says itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Its identity.
-    pub id: u64,
-    /// Ordinal of its pod; none for a member that is not ours.
-    pub ordinal: Option<i32>,
-    /// Its peer URLs.
-    pub peer_urls: Vec<String>,
-    /// It has run once: etcd knows its client URLs.
-    pub started: bool,
-    /// It does not vote yet.
-    pub learner: bool,
-    /// It answers and knows a leader.
-    pub healthy: bool,
-}
+pub use super::listed::Listed;
+use super::{record::Record, resolved::Resolved};
 
 /// What a pass found out about the members.
 #[derive(Clone, Copy, Debug)]

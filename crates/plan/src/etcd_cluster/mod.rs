@@ -6,19 +6,22 @@
 pub mod claim;
 pub mod data_store;
 pub mod issuance;
+pub mod listed;
 pub mod maintenance;
 pub mod membership;
+pub mod metadata;
 pub mod names;
 pub mod quantity;
 pub mod record;
 pub mod resolve;
+pub mod resolved;
 pub mod service;
 pub mod stateful_set;
 pub mod status;
 
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Service, policy::v1::PodDisruptionBudget};
 
-use self::{record::Record, resolve::Resolved};
+use self::{record::Record, resolved::Resolved};
 
 /// What the management cluster has to hold for the members to run, besides Secrets and the [`Record`].
 ///

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::{membership::Listed, names, resolve::Resolved};
+use super::{listed::Listed, metadata::metadata, names, resolved::Resolved};
 
 /// Key that etcd reads its list of members from.
 pub const INITIAL_CLUSTER: &str = "ETCD_INITIAL_CLUSTER";
@@ -128,7 +128,7 @@ impl Record {
         }
         data.extend(self.volumes.iter().map(|(ordinal, uid)| (format!("{VOLUME}{ordinal}"), uid.clone())));
         ConfigMap {
-            metadata: names::metadata(resolved, names::base(&resolved.name)),
+            metadata: metadata(resolved, names::base(&resolved.name)),
             data: Some(data),
             ..ConfigMap::default()
         }

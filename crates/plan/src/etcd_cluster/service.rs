@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kamaji_api::contract::ports;
 
-use super::{names, resolve::Resolved};
+use super::{metadata::metadata, names, resolved::Resolved};
 
 /// Name of the client port.
 pub const CLIENT: &str = "client";
@@ -26,7 +26,7 @@ pub fn service(resolved: &Resolved) -> Service {
         ..ServicePort::default()
     };
     Service {
-        metadata: names::metadata(resolved, names::base(&resolved.name)),
+        metadata: metadata(resolved, names::base(&resolved.name)),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             ip_family_policy: Some("PreferDualStack".to_owned()),
@@ -42,7 +42,7 @@ pub fn service(resolved: &Resolved) -> Service {
 /// One member may be evicted at a time; of one member, this one: a budget that forbade it would block every drain.
 pub fn disruption_budget(resolved: &Resolved) -> PodDisruptionBudget {
     PodDisruptionBudget {
-        metadata: names::metadata(resolved, names::base(&resolved.name)),
+        metadata: metadata(resolved, names::base(&resolved.name)),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
             selector: Some(LabelSelector {

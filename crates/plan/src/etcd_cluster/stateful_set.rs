@@ -20,9 +20,10 @@ use k8s_openapi::{
 use kamaji_api::contract::ports;
 
 use super::{
+    metadata::metadata,
     names::{self, DATA, EtcdSecret},
     record,
-    resolve::{Resolved, Storage},
+    resolved::{Resolved, Storage},
     service,
 };
 use crate::component::container::restricted;
@@ -61,7 +62,7 @@ pub fn stateful_set(resolved: &Resolved, size: i32, live: Option<&StatefulSet>) 
     // The new pod of the only member starts without its data, if that was ephemeral: that is for a person to decide.
     let rolls = resolved.storage.is_persistent() || size > 1;
     StatefulSet {
-        metadata: names::metadata(resolved, names::base(&resolved.name)),
+        metadata: metadata(resolved, names::base(&resolved.name)),
         spec: Some(StatefulSetSpec {
             replicas: Some(size),
             service_name: Some(names::base(&resolved.name)),

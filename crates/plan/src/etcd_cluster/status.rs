@@ -7,7 +7,7 @@ use kamaji_api::{
     etcd_cluster::EtcdMember,
 };
 
-use super::{membership::Waiting, resolve::Resolved};
+use super::{membership::Waiting, resolved::Resolved};
 use crate::rejection::Rejection;
 
 /// Something that is wrong while the cluster is served as well as it can be.

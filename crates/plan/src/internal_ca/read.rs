@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kamaji_api::contract::names;
 use kamaji_pki::trust_anchor::{self, Unfit};
 
-use super::Fault;
+use super::{copy, fault::Fault};
 
 /// Names of files that stand beside the owner's in the three directories. Only `ca.crt` does today; the others are what
 /// a reader would take for the tenant's own.
@@ -32,12 +31,8 @@ impl Authorities {
 
     /// Name of the copy. The same files give the same name, whatever the order of keys, comments and line breaks.
     pub fn copy(&self, tenant: &str) -> String {
-        names::internal_ca(tenant, &hash(&self.files))
+        copy::name(tenant, &self.files)
     }
-}
-
-pub(super) fn hash(files: &BTreeMap<String, String>) -> String {
-    trust_anchor::fingerprint(files.iter().map(|(key, text)| (key.as_str(), text.as_str())))
 }
 
 /// Checks the owner's ConfigMap.

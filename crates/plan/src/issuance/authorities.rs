@@ -11,7 +11,7 @@ use kamaji_pki::{
 };
 
 use super::{AUTHORITY_LIFETIME, BACKDATE, Moment, value};
-use crate::{control_plane::names::TenantSecret, status::conditions::Trouble};
+use crate::{control_plane::names::TenantSecret, trouble::Trouble};
 
 /// How long before the end of an authority its owner is told. Leaves that it signs end with it, whatever they say.
 const TOLD_BEFORE: SignedDuration = SignedDuration::from_hours(30 * 24);

@@ -28,7 +28,7 @@ use kamaji_pki::{
 };
 
 use super::{BACKDATE, Data, LEAF_LIFETIME, Moment, algorithm_after, rotation_requested, value};
-use crate::resolve::StoreIdentity;
+use crate::resolved::StoreIdentity;
 
 /// The datastore's authority, as its DataStore gives it.
 #[derive(Clone, Copy, Debug)]

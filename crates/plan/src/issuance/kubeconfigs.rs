@@ -10,7 +10,7 @@ use kamaji_pki::{
 };
 
 use super::{Content, LEAF_LIFETIME, Moment, Request, algorithm_after, leaves, rotation_requested, value};
-use crate::{component::konnectivity, control_plane::names::TenantSecret, exposed::Exposed, resolve::Resolved};
+use crate::{component::konnectivity, control_plane::names::TenantSecret, exposed::Exposed, resolved::Resolved};
 
 /// One kubeconfig: where it is kept, whom it names, and how its user reaches the API server.
 struct Entry {

@@ -12,10 +12,11 @@ use kamaji_pki::{
 
 use super::{BACKDATE, Content, LEAF_LIFETIME, Moment, Request, Signer, algorithm_after, rotation_requested, value};
 use crate::{
+    address::is_dns_name,
     component::konnectivity,
     control_plane::{kubeadm_config, names::TenantSecret},
     exposed::Exposed,
-    resolve::{Resolved, network::is_dns_name},
+    resolved::Resolved,
     template::TemplateRevision,
 };
 

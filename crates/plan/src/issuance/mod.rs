@@ -20,7 +20,7 @@ use kamaji_pki::{KeyAlgorithm, PrivateKey, Profile};
 use crate::{
     control_plane::{metadata, names::TenantSecret},
     issued::SecretDigest,
-    resolve::Resolved,
+    resolved::Resolved,
 };
 
 /// Data of a Secret.

@@ -6,7 +6,7 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kamaji_api::{Driver, contract::annotations, contract::keys};
 
 use super::{Data, checksum, datastore::recorded_identity, value};
-use crate::resolve::Store;
+use crate::resolved::Store;
 
 /// User and password of the DataStore itself, as far as they are known.
 #[derive(Clone, Copy)]
@@ -105,7 +105,7 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resolve::{Kine, StoreIdentity};
+    use crate::resolved::{Kine, StoreIdentity};
 
     fn store(driver: Driver) -> Store {
         let kine = (driver != Driver::Etcd).then(|| Kine { image: "kine".to_owned(), tls: None });

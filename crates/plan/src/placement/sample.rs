@@ -6,7 +6,7 @@ use kamaji_api::{DataStore, DataStoreStatus, Driver, TenantControlPlane};
 use serde_json::Value;
 
 use super::Place;
-use crate::{reservation::Reservation, resolve::StoreIdentity};
+use crate::{reservation::Reservation, resolved::StoreIdentity};
 
 /// A tenant that says nothing about its DataStore.
 pub(super) fn tenant(name: &str) -> Arc<TenantControlPlane> {

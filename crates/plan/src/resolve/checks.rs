@@ -8,11 +8,14 @@ use kamaji_api::{
     tenant_control_plane::{NetworkProfileSpec, NodeAddressType, ServiceType},
 };
 
-use super::{
-    DEFAULT_PORT, Network, lists,
-    network::{Cidr, is_dns_label, is_dns_name},
+use super::lists;
+use crate::{
+    address::{Cidr, is_dns_label, is_dns_name},
+    component,
+    internal_ca::VOLUME as INTERNAL_CA_VOLUME,
+    rejection::Rejection,
+    resolved::{DEFAULT_PORT, Network},
 };
-use crate::{component, rejection::Rejection};
 
 fn invalid(field: impl Into<String>, message: impl Into<String>) -> Rejection {
     Rejection::new("InvalidSpec", field, message)
@@ -212,7 +215,7 @@ pub fn deployment(spec: &TenantControlPlaneSpec, internal_ca: bool, kine: bool) 
     }
     let mut volumes: BTreeSet<&str> = component::trust::DIRECTORIES.iter().map(|(volume, _)| *volume).collect();
     volumes.extend([
-        component::kube_apiserver::PKI_VOLUME,
+        component::mount::API_SERVER_PKI_VOLUME,
         component::kube_controller_manager::PKI_VOLUME,
         component::kube_controller_manager::KUBECONFIG_VOLUME,
         component::kube_scheduler::KUBECONFIG_VOLUME,
@@ -221,7 +224,7 @@ pub fn deployment(spec: &TenantControlPlaneSpec, internal_ca: bool, kine: bool) 
         component::konnectivity::KUBECONFIG_VOLUME,
         component::konnectivity::PKI_VOLUME,
     ]);
-    volumes.extend(internal_ca.then_some(component::trust::INTERNAL_VOLUME));
+    volumes.extend(internal_ca.then_some(INTERNAL_CA_VOLUME));
     volumes.extend(component::kine::VOLUMES.into_iter().filter(|_| kine));
     for (index, volume) in deployment.additional_volumes.iter().flatten().enumerate() {
         if !volumes.insert(&volume.name) {

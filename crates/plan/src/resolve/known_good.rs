@@ -10,19 +10,18 @@ use k8s_openapi::api::{
 };
 use kamaji_api::{DataStore, Driver, TenantControlPlane};
 
-use super::{Observed, container, overrides::Override};
+use super::observed::{Observed, container};
 use crate::{
-    component::{
-        kine::{self, Tls},
-        kube_apiserver,
-    },
+    component::{kine, kube_apiserver},
     override_record,
+    resolved::{Override, Tls},
 };
 
 /// kine's arguments where it has a client certificate, unless the user set others.
 const CLIENT_CERTIFICATE: [&str; 2] = ["--cert-file=/certs/server.crt", "--key-file=/certs/server.key"];
 
-/// A DataStore as it was last opened.
+/// A DataStore as it was last opened. Where tenants use kine its first endpoint answered then, or before with this
+/// specification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownGood {
     /// Its name.

@@ -1,31 +1,13 @@
-//! konnectivity-server's settings.
+//! What konnectivity-server is to be given, and the ports that it can have.
 
-use k8s_openapi::api::core::v1::{Container, ResourceRequirements, SecurityContext};
+use k8s_openapi::api::core::v1::Container;
 use kamaji_api::TenantControlPlaneSpec;
 
 use crate::{
     component::{self, konnectivity::PORTS},
     rejection::Rejection,
+    resolved::Konnectivity,
 };
-
-/// konnectivity-server's settings.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Konnectivity {
-    /// Port for agents.
-    pub port: i32,
-    /// Image without its tag.
-    pub image: Option<String>,
-    /// Tag of the image.
-    pub tag: String,
-    /// The tag that goes with the tenant's version, whatever the specification asks for.
-    pub derived_tag: String,
-    /// The user's flags.
-    pub extra_args: Vec<String>,
-    /// Resources of the container.
-    pub resources: Option<ResourceRequirements>,
-    /// Security context of the container.
-    pub security_context: Option<SecurityContext>,
-}
 
 /// The settings, when the addon is on. `running` is the server's container in a Deployment whose version is not about to
 /// change.

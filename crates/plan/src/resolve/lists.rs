@@ -11,8 +11,7 @@ use kamaji_api::{
     tenant_control_plane::{ControlPlaneProbes, DeploymentSpec, PortProtocol, ProbeSet, ProbeSpec},
 };
 
-use super::Konnectivity;
-use crate::{component, rejection::Rejection};
+use crate::{component, rejection::Rejection, resolved::Konnectivity};
 
 const DEPLOYMENT: &str = "spec.controlPlane.deployment";
 

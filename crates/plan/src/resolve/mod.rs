@@ -1,180 +1,35 @@
-//! A tenant's specification, with every default filled in and every rule checked.
+//! Checks a tenant's specification, and fills in every default.
 //!
 //! In: the TenantControlPlane and what was observed. Out: [`Resolved`], or the [`Rejection`] that says what cannot work.
 //! The admission webhook and the reconcile call the same function. No I/O, no clock.
 
 mod checks;
+mod internal_ca;
 pub mod known_good;
 mod konnectivity;
 mod lists;
 pub mod names;
-pub mod network;
+mod observed;
 pub mod overrides;
 mod store;
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
-use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, ResourceRequirements, VolumeMount},
-};
+use k8s_openapi::api::apps::v1::Deployment;
 use kamaji_api::{
-    DataStore, TenantControlPlane, contract,
-    tenant_control_plane::{
-        AdditionalVolumeMounts, AdmissionController, ComponentExtraArgs, ComponentResources, DeploymentSpec,
-        EncryptionAlgorithm,
-    },
+    TenantControlPlane, contract,
+    tenant_control_plane::{AdmissionController, EncryptionAlgorithm},
 };
 use kamaji_pki::KeyAlgorithm;
 
 pub use kamaji_api::contract::DEFAULT_ADMISSION_PLUGINS;
 
-pub use self::{
-    known_good::KnownGood,
-    konnectivity::Konnectivity,
-    store::{Kine, Store, StoreIdentity},
+use self::observed::container;
+pub use self::{known_good::KnownGood, observed::Observed};
+pub use crate::resolved::{
+    DEFAULT_PORT, DEFAULT_REPLICAS, Kine, Konnectivity, Network, Resolved, Store, StoreIdentity,
 };
-use crate::{
-    component,
-    internal_ca::{self, InternalCa},
-    rejection::Rejection,
-    template::TemplateRevision,
-    version::Version,
-};
-
-/// Port of the API server where the specification has none (CRD default).
-pub const DEFAULT_PORT: u16 = 6443;
-/// Replicas where the specification has none (CRD default).
-pub const DEFAULT_REPLICAS: i32 = 2;
-
-/// What resolve looks at besides the tenant itself.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Observed<'a> {
-    /// The DataStore that was chosen; `None` when it does not exist.
-    pub data_store: Option<&'a DataStore>,
-    /// Its name. Without one it is the specification's.
-    pub chosen: Option<&'a str>,
-    /// All DataStores, where the specification has overrides.
-    pub data_stores: &'a [Arc<DataStore>],
-    /// Those of them that are open: what pods are told of them.
-    pub known_good: &'a [KnownGood],
-    /// The tenant's Deployment as it is now.
-    pub deployment: Option<&'a Deployment>,
-    /// The operator's image of kine.
-    pub kine_image: Option<&'a str>,
-    /// Schema and user of the existing datastore-config Secret.
-    pub recorded_identity: Option<&'a StoreIdentity>,
-    /// The ConfigMap with the owner's certificate authorities; `None` when it does not exist.
-    pub internal_ca: Option<&'a ConfigMap>,
-    /// The copies of it that the tenant has.
-    pub internal_ca_copies: &'a [Arc<ConfigMap>],
-    /// The clock of the pass.
-    pub now: Timestamp,
-}
-
-/// Addresses, ranges and names of a tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// Port of the API server.
-    pub port: u16,
-    /// Address that the specification declares for the Service.
-    pub address: Option<IpAddr>,
-    /// Address that clients outside are told.
-    pub advertise_address: Option<IpAddr>,
-    /// Host and port of the ingress or gateway in front.
-    pub public_host: Option<(String, u16)>,
-    /// DNS suffix of the tenant.
-    pub cluster_domain: String,
-    /// Service ranges in the user's order: the first is the primary family.
-    pub service_cidrs: Vec<String>,
-    /// Pod ranges in the user's order.
-    pub pod_cidrs: Vec<String>,
-    /// First address of the first service range: the Service `kubernetes` in the tenant.
-    pub kubernetes_service_ip: Option<IpAddr>,
-    /// Names and addresses that the user wants in the API server's certificate.
-    pub cert_sans: Vec<String>,
-}
-
-/// A tenant that can be acted on.
-#[derive(Clone, Debug)]
-pub struct Resolved {
-    /// Name of the TenantControlPlane.
-    pub name: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its UID.
-    pub uid: String,
-    /// The object itself, for what is copied from it as it is.
-    pub tenant: Arc<TenantControlPlane>,
-    /// Version to run.
-    pub version: Version,
-    /// Version that runs now, as far as it can be told.
-    pub installed: Option<Version>,
-    /// Addresses, ranges and names.
-    pub network: Network,
-    /// Admission plugins, in order.
-    pub admission_plugins: Vec<String>,
-    /// Which node addresses kube-apiserver prefers.
-    pub preferred_address_types: Vec<String>,
-    /// Where the data lives.
-    pub store: Store,
-    /// konnectivity-server, when the addon is on.
-    pub konnectivity: Option<Konnectivity>,
-    /// The owner's certificate authorities, when there are to be any.
-    pub internal_ca: Option<InternalCa>,
-    /// Issuer of service-account tokens.
-    pub service_account_issuer: String,
-    /// Key algorithm that the user asked for.
-    pub encryption_algorithm: Option<KeyAlgorithm>,
-    /// Which pod template the tenant has.
-    pub revision: TemplateRevision,
-}
-
-impl Resolved {
-    /// The deployment section of the specification.
-    pub fn deployment(&self) -> Option<&DeploymentSpec> {
-        self.tenant.spec.control_plane.deployment.as_ref()
-    }
-
-    /// Wanted replicas.
-    pub fn replicas(&self) -> i32 {
-        self.deployment().and_then(|deployment| deployment.replicas).unwrap_or(DEFAULT_REPLICAS)
-    }
-
-    /// The user's flags of one component.
-    pub fn extra_args(&self, component: impl Fn(&ComponentExtraArgs) -> Option<&Vec<String>>) -> &[String] {
-        self.deployment()
-            .and_then(|deployment| deployment.extra_args.as_ref())
-            .and_then(component)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
-    }
-
-    /// The user's mounts of one component.
-    pub fn additional_volume_mounts(
-        &self,
-        component: impl Fn(&AdditionalVolumeMounts) -> Option<&Vec<VolumeMount>>,
-    ) -> &[VolumeMount] {
-        self.deployment()
-            .and_then(|deployment| deployment.additional_volume_mounts.as_ref())
-            .and_then(component)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
-    }
-
-    /// The resources of one component; empty when the user set none.
-    pub fn resources(
-        &self,
-        component: impl Fn(&ComponentResources) -> Option<&ResourceRequirements>,
-    ) -> ResourceRequirements {
-        self.deployment()
-            .and_then(|deployment| deployment.resources.as_ref())
-            .and_then(component)
-            .cloned()
-            .unwrap_or_default()
-    }
-}
+use crate::{component, rejection::Rejection, template::TemplateRevision, version::Version};
 
 /// Whether nothing is in the specification that cannot be read.
 ///
@@ -256,11 +111,6 @@ fn installed_version(tenant: &TenantControlPlane, live: Option<&Deployment>) -> 
 fn recorded_issuer(live: Option<&Deployment>) -> Option<String> {
     let arguments = container(live?, "kube-apiserver")?.args.as_ref()?;
     arguments.iter().find_map(|argument| argument.strip_prefix("--service-account-issuer=")).map(str::to_owned)
-}
-
-fn container<'a>(live: &'a Deployment, name: &str) -> Option<&'a k8s_openapi::api::core::v1::Container> {
-    let pod = live.spec.as_ref()?.template.spec.as_ref()?;
-    pod.containers.iter().find(|container| container.name == name)
 }
 
 fn admission_plugins(listed: Option<&[AdmissionController]>) -> Result<Vec<String>, Rejection> {

@@ -5,13 +5,8 @@
 
 use kamaji_api::{DataStore, Driver, TenantControlPlane};
 
-use super::StoreIdentity;
-use crate::rejection::Rejection;
-
-/// The specification's field with the schema.
-pub const SCHEMA: &str = "spec.dataStoreSchema";
-/// The specification's field with the user.
-pub const USER: &str = "spec.dataStoreUsername";
+pub use crate::resolved::identity::{SCHEMA, USER};
+use crate::{rejection::Rejection, resolved::StoreIdentity};
 
 /// Databases of PostgreSQL's own, in whatever case.
 const POSTGRESQL_DATABASES: [&str; 3] = ["postgres", "template0", "template1"];
@@ -28,14 +23,6 @@ const MYSQL_USER_PREFIX: &str = "mysql.";
 
 /// Longest user of a new tenant on MySQL, in characters.
 const LONGEST_MYSQL_USER: usize = 32;
-
-/// The user of a tenant that asks for none: its UID, on MySQL without dashes, because its users have 32 characters.
-pub fn default_user(driver: &Driver, uid: &str) -> String {
-    match driver {
-        Driver::MySql => uid.replace('-', ""),
-        Driver::Etcd | Driver::PostgreSql | Driver::Nats | Driver::Other(_) => uid.to_owned(),
-    }
-}
 
 /// Refuses names that the driver cannot keep apart from what is not the tenant's. `recorded` are the names that are in
 /// use already: what is only a limit of new names does not hold for them.
@@ -144,6 +131,7 @@ fn login(store: &DataStore) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resolved::identity::default_user;
 
     fn store(driver: &str) -> DataStore {
         serde_json::from_value(serde_json::json!({

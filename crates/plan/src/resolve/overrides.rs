@@ -1,19 +1,9 @@
-//! Resources of a tenant that are kept on another etcd.
+//! Which resources of a tenant can be kept on another etcd.
 
 use kamaji_api::{DataStore, Driver, TenantControlPlane, tenant_control_plane::DataStoreOverride};
 
 use crate::rejection::Rejection;
-
-/// One resource, and the etcd that keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Override {
-    /// Group and resource, as kube-apiserver's flag has them.
-    pub resource: String,
-    /// Name of the DataStore.
-    pub store: String,
-    /// Its endpoints, `host:port` each.
-    pub endpoints: Vec<String>,
-}
+pub use crate::resolved::Override;
 
 /// The overrides in the specification's order. `primary` is where everything else is kept, `lookup` knows every
 /// DataStore by its name.

@@ -5,49 +5,12 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Container;
 use kamaji_api::{DataStore, Driver, TenantControlPlane};
 
-use super::{
-    Observed, known_good, names,
-    overrides::{self, Override},
-};
+use super::{known_good, names, observed::Observed, overrides};
 use crate::{
-    component::kine::{DEFAULT_IMAGE, Tls},
+    component::kine::DEFAULT_IMAGE,
     rejection::Rejection,
+    resolved::{Kine, Store, StoreIdentity, Tls, identity::default_user},
 };
-
-/// Schema and user of a tenant on its datastore.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreIdentity {
-    /// Database or bucket; on etcd the first part of the tenant's keys.
-    pub schema: String,
-    /// Login of the tenant; on etcd the user that its certificate names, on NATS the DataStore's own.
-    pub user: String,
-}
-
-/// A tenant's datastore.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
-    /// Name of the DataStore.
-    pub name: String,
-    /// Its driver, as the status reports it.
-    pub driver: Driver,
-    /// Its endpoints, `host:port` each, as they were found to work.
-    pub endpoints: Vec<String>,
-    /// What kube-apiserver reaches the store through; `None` on etcd.
-    pub kine: Option<Kine>,
-    /// The tenant's names there.
-    pub identity: StoreIdentity,
-    /// Resources that are kept on other stores.
-    pub overrides: Vec<Override>,
-}
-
-/// How kine is run for a tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kine {
-    /// Its image.
-    pub image: String,
-    /// What it shows the store; `None` in clear text.
-    pub tls: Option<Tls>,
-}
 
 /// `running` is the kine container in a Deployment whose template is not about to change.
 pub(super) fn resolve(
@@ -114,6 +77,5 @@ fn identity(tenant: &TenantControlPlane, driver: &Driver, observed: &Observed<'_
         recorded.map(|identity| &identity.user),
         tenant.spec.data_store_username.as_ref(),
     );
-    let default_user = || names::default_user(driver, &uid);
-    StoreIdentity { user: user.unwrap_or_else(default_user), schema: schema.unwrap_or(uid) }
+    StoreIdentity { user: user.unwrap_or_else(|| default_user(driver, &uid)), schema: schema.unwrap_or(uid) }
 }

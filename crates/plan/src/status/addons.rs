@@ -7,28 +7,20 @@ use k8s_openapi::{
 use kamaji_api::{
     contract::annotations::CHECKSUM,
     tenant_control_plane::{
-        AddonStatus, AddonsStatus, AgentStatus, ConfigMapReference, KonnectivityAgentMode, KonnectivityStatus,
-        NamespacedReference,
+        AddonStatus, AddonsStatus, AgentStatus, ConfigMapReference, KonnectivityStatus, NamespacedReference,
     },
 };
 
-use super::{Findings, reference, service_report};
+pub use super::tenant::Installed;
+use super::{
+    findings::Findings,
+    report::{reference, service_report},
+};
 use crate::{
     component::konnectivity,
     control_plane::{egress_selector, names::TenantSecret},
-    resolve::Resolved,
+    resolved::Resolved,
 };
-
-/// What the tenant's cluster holds of the addons.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Installed {
-    /// CoreDNS.
-    pub core_dns: bool,
-    /// kube-proxy.
-    pub kube_proxy: bool,
-    /// The konnectivity agent, as this kind of workload, with its ServiceAccount and ClusterRoleBinding.
-    pub konnectivity: Option<KonnectivityAgentMode>,
-}
 
 /// Reports konnectivity's part in the management cluster: enabled is what runs there, not what is wanted.
 pub(super) fn server(status: &mut KonnectivityStatus, findings: &Findings<'_>, now: &Time) {
@@ -108,6 +100,8 @@ fn egress_selector(resolved: &Resolved) -> ConfigMapReference {
 
 #[cfg(test)]
 mod tests {
+    use kamaji_api::tenant_control_plane::KonnectivityAgentMode;
+
     use super::*;
 
     fn at(second: i64) -> Time {

@@ -11,8 +11,9 @@ use kamaji_api::{
     tenant_control_plane::Phase,
 };
 
-use super::{Findings, phase, tenant::TenantState};
+use super::{findings::Findings, phase, tenant::TenantState};
 use crate::rejection::Rejection;
+pub use crate::trouble::Trouble;
 
 /// How a pass ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,22 +28,6 @@ pub enum Outcome {
     Rejected(Rejection),
     /// A step failed; it is tried again by itself.
     Failed(Trouble),
-}
-
-/// A reason with its sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// CamelCase word, one of a fixed set.
-    pub reason: &'static str,
-    /// The sentence.
-    pub message: String,
-}
-
-impl Trouble {
-    /// A reason with its sentence.
-    pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
-    }
 }
 
 impl Outcome {

@@ -2,51 +2,29 @@
 
 pub mod addons;
 pub mod conditions;
+mod findings;
 pub mod phase;
+mod report;
 pub mod tenant;
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::{
-        apps::v1::Deployment,
-        core::v1::{LoadBalancerStatus, Service},
-    },
-    apimachinery::pkg::apis::meta::v1::Time,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kamaji_api::{
     TenantControlPlane, TenantControlPlaneStatus, contract,
-    tenant_control_plane::{DeploymentReport, Phase, SecretReferenceStatus, ServiceReport},
+    tenant_control_plane::{DeploymentReport, Phase},
 };
 
-use self::{conditions::Outcome, tenant::TenantReport};
+pub use self::findings::Findings;
+use self::{
+    conditions::Outcome,
+    report::{reference, service_report},
+};
 use crate::{
     control_plane::names::{self, TenantSecret},
-    exposed::Exposed,
     issued::{Issued, SecretDigest},
-    resolve::Resolved,
+    resolved::Resolved,
     stored::Stored,
 };
-
-/// What one pass found and did, as far as it came.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Findings<'a> {
-    /// The resolved specification.
-    pub resolved: Option<&'a Resolved>,
-    /// The Service as it is now.
-    pub service: Option<&'a Service>,
-    /// Where the tenant is reached.
-    pub exposed: Option<&'a Exposed>,
-    /// Its certificates and kubeconfigs.
-    pub issued: Option<&'a Issued>,
-    /// Where its data lives.
-    pub stored: Option<&'a Stored>,
-    /// Checksum of the kubeadm configuration.
-    pub kubeadm_checksum: Option<&'a str>,
-    /// The Deployment as it is now.
-    pub deployment: Option<&'a Deployment>,
-    /// What the session with the tenant's own API says; `None` while there is none.
-    pub tenant: Option<&'a TenantReport>,
-}
 
 /// Computes the whole status. What the pass did not get to keeps its last report; times move only with what they date.
 pub fn status(
@@ -141,32 +119,6 @@ fn secrets(status: &mut TenantControlPlaneStatus, issued: &Issued, now: &Time) {
     }
 }
 
-fn reference(reference: &mut SecretReferenceStatus, digest: Option<&SecretDigest>, now: &Time) {
-    let Some(digest) = digest else { return };
-    let same =
-        reference.secret_name.as_ref() == Some(&digest.name) && reference.checksum.as_ref() == Some(&digest.checksum);
-    if !same {
-        reference.secret_name = Some(digest.name.clone());
-        reference.checksum = Some(digest.checksum.clone());
-        reference.last_update = Some(now.clone());
-    }
-}
-
-fn service_report(service: &Service, name: &str, resolved: &Resolved) -> ServiceReport {
-    let live = service.status.as_ref();
-    let mut balancer = live.and_then(|status| status.load_balancer.clone()).unwrap_or_default();
-    for entry in balancer.ingress.iter_mut().flatten() {
-        entry.ports = None;
-    }
-    ServiceReport {
-        conditions: live.and_then(|status| status.conditions.clone()).filter(|conditions| !conditions.is_empty()),
-        load_balancer: LoadBalancerStatus { ingress: balancer.ingress },
-        name: name.to_owned(),
-        namespace: resolved.namespace.clone(),
-        port: i32::from(resolved.network.port),
-    }
-}
-
 fn deployment(status: &mut TenantControlPlaneStatus, tenant: &TenantControlPlane, findings: &Findings<'_>, now: &Time) {
     let Some(live) = findings.deployment else {
         if findings.resolved.is_some_and(|resolved| resolved.replicas() == 0) {
@@ -207,7 +159,7 @@ fn installed(
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStatus};
+    use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus};
     use kamaji_api::conditions as api;
 
     use super::{

@@ -6,7 +6,7 @@ use kamaji_api::{
     tenant_control_plane::{Phase, WritePermissions},
 };
 
-use crate::resolve::DEFAULT_REPLICAS;
+use crate::resolved::DEFAULT_REPLICAS;
 
 /// The phase that the Deployment shows. `installed` is the version that was reported last.
 ///

@@ -3,8 +3,7 @@
 
 use kamaji_api::{contract::labels, tenant_control_plane::KonnectivityAgentMode};
 
-use super::{addons::Installed, conditions::Trouble};
-use crate::tenant_cluster::TenantCluster;
+use crate::{tenant_cluster::TenantCluster, trouble::Trouble};
 
 /// Report of a tenant's session, made whenever its answer changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +37,17 @@ pub struct InPlace {
     pub addons: Installed,
     /// MD5 of the operator's part of `cluster-info`.
     pub cluster_info_checksum: Option<String>,
+}
+
+/// What the tenant's cluster holds of the addons.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// CoreDNS.
+    pub core_dns: bool,
+    /// kube-proxy.
+    pub kube_proxy: bool,
+    /// The konnectivity agent, as this kind of workload, with its ServiceAccount and ClusterRoleBinding.
+    pub konnectivity: Option<KonnectivityAgentMode>,
 }
 
 /// Name of the ConfigMap in `kube-public` that joining nodes read.

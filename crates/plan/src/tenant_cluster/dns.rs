@@ -2,10 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{
-    resolve::{Resolved, network::Cidr},
-    status::conditions::Trouble,
-};
+use crate::{address::Cidr, resolved::Resolved, trouble::Trouble};
 
 /// The range that kube-apiserver takes when it is given none.
 const API_SERVER_RANGE: &str = "10.0.0.0/24";

@@ -18,7 +18,7 @@ use k8s_openapi::api::{
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
 
-use crate::{exposed::Exposed, resolve::Resolved, status::conditions::Trouble};
+use crate::{exposed::Exposed, resolved::Resolved, trouble::Trouble};
 use kamaji_pki::KeyAlgorithm;
 
 /// Everything that the operator keeps in a tenant's cluster. Each object carries the label

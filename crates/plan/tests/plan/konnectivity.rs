@@ -131,7 +131,7 @@ fn the_server_outlives_the_api_server_beside_it_and_has_one_key() {
     let server = server(&live);
     let sleep = server.lifecycle.unwrap().pre_stop.unwrap().sleep.unwrap().seconds;
     let pod = template(&live).spec.unwrap();
-    assert!(sleep > i64::from(kamaji_plan::component::kube_apiserver::SHUTDOWN_DELAY_SECONDS));
+    assert!(sleep > i64::from(kamaji_plan::component::shutdown::SHUTDOWN_DELAY_SECONDS));
     assert!(sleep < pod.termination_grace_period_seconds.unwrap());
     let mounted: Vec<_> = server.volume_mounts.unwrap().into_iter().map(|mount| mount.name).collect();
     assert_eq!(mounted, [konnectivity::PKI_VOLUME, konnectivity::KUBECONFIG_VOLUME, konnectivity::SOCKET_VOLUME]);

@@ -5,19 +5,23 @@
 //! prepares its certificates, their volumes, and what kube-apiserver must know: a mount and an address.
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EmptyDirVolumeSource, EnvFromSource, EnvVar, Lifecycle, LifecycleHandler,
-    ResourceRequirements, SecretEnvSource, SecretVolumeSource, SleepAction, Volume, VolumeMount,
+    Container, ContainerPort, EmptyDirVolumeSource, EnvFromSource, EnvVar, ResourceRequirements, SecretEnvSource,
+    SecretVolumeSource, Volume, VolumeMount,
 };
-use kamaji_api::{contract::ports, data_store::Driver};
+use kamaji_api::{
+    contract::{ports, secrets::TenantSecret},
+    data_store::Driver,
+};
 
+pub use crate::resolved::Tls;
 use crate::{
     component::{
-        arguments::Arguments,
+        arguments::{Arguments, flag_name},
         container::restricted,
-        kube_apiserver::{SHUTDOWN_DELAY_SECONDS, read_only},
+        mount::{read_only, writable},
+        shutdown::linger,
     },
-    control_plane::names::TenantSecret,
-    resolve::Resolved,
+    resolved::Resolved,
     template::TemplateRevision,
 };
 
@@ -39,19 +43,6 @@ pub const SOCKET_PATH: &str = "/uds";
 pub const ADDRESS: &str = "unix:///uds/kine";
 /// The image from template `R1` on: the release that the drivers are tested with, for all architectures.
 pub const DEFAULT_IMAGE: &str = "rancher/kine:v0.16.4";
-
-/// How long kine outlives the stop signal, in seconds, from template `R1` on: kube-apiserver takes requests until its
-/// shutdown delay is over, and those under way still write.
-const LINGER_SECONDS: i64 = SHUTDOWN_DELAY_SECONDS as i64 + 12;
-
-/// What the datastore wants to be shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// Nothing: only its own certificate is checked.
-    Authority,
-    /// A client certificate besides.
-    ClientCertificate,
-}
 
 /// What decides how kine is run.
 #[derive(Clone, Debug, PartialEq)]
@@ -185,7 +176,7 @@ impl<'a> Sidecar<'a> {
         }
         let mut list = arguments.to_list();
         // A flag would win over the environment.
-        list.retain(|argument| !r1 || crate::component::arguments::flag_name(argument) != "endpoint");
+        list.retain(|argument| !r1 || flag_name(argument) != "endpoint");
         list
     }
 }
@@ -205,18 +196,10 @@ fn endpoint(driver: &Driver) -> Option<&'static str> {
     }
 }
 
-fn linger() -> Lifecycle {
-    let sleep = Some(SleepAction { seconds: LINGER_SECONDS });
-    Lifecycle { pre_stop: Some(LifecycleHandler { sleep, ..LifecycleHandler::default() }), ..Lifecycle::default() }
-}
-
-fn writable(volume: &str, path: &str) -> VolumeMount {
-    VolumeMount { name: volume.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::component::shutdown::SHUTDOWN_DELAY_SECONDS;
 
     fn sidecar<'a>(driver: &'a Driver, tls: Option<Tls>, extra_args: &'a [String]) -> Sidecar<'a> {
         Sidecar {

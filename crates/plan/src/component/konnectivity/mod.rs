@@ -5,8 +5,7 @@ mod release;
 
 use k8s_openapi::{
     api::core::v1::{
-        Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler,
-        ObjectFieldSelector, Probe, SleepAction, VolumeMount,
+        Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, Probe, VolumeMount,
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
@@ -18,9 +17,10 @@ use crate::{
     component::{
         arguments::Arguments,
         container,
-        kube_apiserver::{PKI_VOLUME as API_SERVER_PKI_VOLUME, SHUTDOWN_DELAY_SECONDS, read_only},
+        mount::{API_SERVER_PKI_VOLUME, read_only, writable},
+        shutdown::linger,
     },
-    resolve::{Konnectivity, Resolved},
+    resolved::{Konnectivity, Resolved},
     template::TemplateRevision,
 };
 
@@ -45,10 +45,6 @@ pub const OWN_PORTS: [i32; 2] = [ports::KONNECTIVITY_ADMIN, ports::KONNECTIVITY_
 /// The ports that konnectivity-server agrees to listen on for agents; with any other it does not start.
 pub const PORTS: std::ops::RangeInclusive<i32> = 1024..=49151;
 const DEFAULT_IMAGE: &str = "registry.k8s.io/kas-network-proxy/proxy-server";
-
-/// How long the tunnels outlive the stop signal, in seconds, from template `R1` on: kube-apiserver takes requests until
-/// its shutdown delay is over, and a webhook that one of them calls may take its default timeout of ten seconds.
-const LINGER_SECONDS: i64 = SHUTDOWN_DELAY_SECONDS as i64 + 12;
 
 /// The container; `None` when the tenant has no konnectivity.
 pub fn container(resolved: &Resolved) -> Option<Container> {
@@ -171,11 +167,6 @@ fn liveness() -> Probe {
     }
 }
 
-fn linger() -> Lifecycle {
-    let sleep = Some(SleepAction { seconds: LINGER_SECONDS });
-    Lifecycle { pre_stop: Some(LifecycleHandler { sleep, ..LifecycleHandler::default() }), ..Lifecycle::default() }
-}
-
 /// The pod's name: a server that restarts keeps its Lease, and people see whose it is.
 fn pod_name(variable: &str) -> EnvVar {
     let field = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: "metadata.name".to_owned() };
@@ -190,8 +181,4 @@ fn port(name: &str, port: i32) -> ContainerPort {
         protocol: Some("TCP".to_owned()),
         ..ContainerPort::default()
     }
-}
-
-fn writable(volume: &str, path: &str) -> VolumeMount {
-    VolumeMount { name: volume.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
 }

@@ -4,9 +4,10 @@ use crate::{
     component::{
         arguments::{Arguments, flag_name},
         kine, konnectivity,
+        shutdown::SHUTDOWN_DELAY_SECONDS,
     },
     exposed::Exposed,
-    resolve::Resolved,
+    resolved::Resolved,
     stored::Stored,
     template::TemplateRevision,
 };
@@ -114,7 +115,7 @@ fn defaults(resolved: &Resolved) -> Vec<(&'static str, String)> {
     ];
     if resolved.revision >= TemplateRevision::R1 {
         // The Service's endpoints must be gone before the socket closes, else a rolling restart refuses connections.
-        defaults.push(("shutdown-delay-duration", format!("{}s", super::SHUTDOWN_DELAY_SECONDS)));
+        defaults.push(("shutdown-delay-duration", format!("{SHUTDOWN_DELAY_SECONDS}s")));
     }
     defaults
 }

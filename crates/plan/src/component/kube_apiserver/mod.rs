@@ -2,13 +2,17 @@
 
 mod arguments;
 
-use k8s_openapi::api::core::v1::{Container, VolumeMount};
+use k8s_openapi::api::core::v1::Container;
 
 pub use self::arguments::arguments;
 use crate::{
-    component::{container, kine, konnectivity, probes, trust},
+    component::{
+        container, kine, konnectivity,
+        mount::{API_SERVER_PKI_VOLUME, read_only},
+        probes, trust,
+    },
     exposed::Exposed,
-    resolve::Resolved,
+    resolved::Resolved,
     stored::Stored,
     template::TemplateRevision,
 };
@@ -16,17 +20,10 @@ use crate::{
 /// Name of the container.
 pub const NAME: &str = "kube-apiserver";
 
-/// How long kube-apiserver goes on answering after it was told to stop, in seconds: longer than the slowest kube-proxy
-/// takes to drop an endpoint.
-pub const SHUTDOWN_DELAY_SECONDS: u32 = 10;
-
-/// Name of the volume with kube-apiserver's certificates and keys.
-pub const PKI_VOLUME: &str = "etc-kubernetes-pki";
-
 /// The container as the tenant's template revision has it.
 pub fn container(resolved: &Resolved, exposed: &Exposed, stored: &Stored) -> Container {
     let mut mounts = resolved.additional_volume_mounts(|mounts| mounts.api_server.as_ref()).to_vec();
-    mounts.push(read_only(PKI_VOLUME, "/etc/kubernetes/pki"));
+    mounts.push(read_only(API_SERVER_PKI_VOLUME, "/etc/kubernetes/pki"));
     mounts.extend(trust::mounts());
     mounts.extend(resolved.store.kine.as_ref().map(|_| kine::socket_mount()));
     if resolved.konnectivity.is_some() {
@@ -53,14 +50,4 @@ pub fn container(resolved: &Resolved, exposed: &Exposed, stored: &Stored) -> Con
     };
     probes::set(&mut container, resolved, |probes| probes.api_server.as_ref(), &paths, exposed.port);
     container
-}
-
-/// A read-only mount of `volume` at `path`.
-pub fn read_only(volume: &str, path: &str) -> VolumeMount {
-    VolumeMount {
-        name: volume.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: Some(true),
-        ..VolumeMount::default()
-    }
 }

@@ -3,8 +3,13 @@
 use k8s_openapi::api::core::v1::Container;
 
 use crate::{
-    component::{arguments::Arguments, container, kube_apiserver, kube_apiserver::read_only, probes, trust},
-    resolve::Resolved,
+    component::{
+        arguments::Arguments,
+        container,
+        mount::{API_SERVER_PKI_VOLUME, read_only},
+        probes, trust,
+    },
+    resolved::Resolved,
     template::TemplateRevision,
 };
 
@@ -22,7 +27,7 @@ pub const PORT: u16 = 10257;
 
 /// The container as the tenant's template revision has it.
 pub fn container(resolved: &Resolved) -> Container {
-    let pki = if resolved.revision >= TemplateRevision::R1 { PKI_VOLUME } else { kube_apiserver::PKI_VOLUME };
+    let pki = if resolved.revision >= TemplateRevision::R1 { PKI_VOLUME } else { API_SERVER_PKI_VOLUME };
     let mut mounts = resolved.additional_volume_mounts(|mounts| mounts.controller_manager.as_ref()).to_vec();
     mounts.push(read_only(KUBECONFIG_VOLUME, "/etc/kubernetes"));
     mounts.push(read_only(pki, "/etc/kubernetes/pki"));

@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::Container;
 
 use crate::{
-    component::{arguments::Arguments, container, kube_apiserver::read_only, probes},
-    resolve::Resolved,
+    component::{arguments::Arguments, container, mount::read_only, probes},
+    resolved::Resolved,
 };
 
 /// Name of the container.

@@ -16,7 +16,7 @@ use super::{
     minors::{self, Minor},
     object,
 };
-use crate::resolve::Resolved;
+use crate::resolved::Resolved;
 
 /// Name of the Deployment, the ConfigMap and the ServiceAccount.
 const NAME: &str = "coredns";

@@ -9,9 +9,9 @@ use k8s_openapi::{
 
 use super::SELECTOR;
 use crate::{
-    resolve::Resolved,
-    status::conditions::Trouble,
+    resolved::Resolved,
     tenant_cluster::{dns, object},
+    trouble::Trouble,
 };
 
 /// Name of the Service.

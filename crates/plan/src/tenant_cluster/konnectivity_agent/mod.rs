@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 use kamaji_api::contract::labels::{self, component};
 
 use super::{TenantCluster, object};
-use crate::{component::konnectivity, exposed::Exposed, resolve::Resolved};
+use crate::{component::konnectivity, exposed::Exposed, resolved::Resolved};
 
 /// Name of the workload, the ServiceAccount, and the Role with its binding.
 const NAME: &str = "konnectivity-agent";

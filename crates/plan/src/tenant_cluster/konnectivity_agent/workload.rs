@@ -26,10 +26,10 @@ use super::NAME;
 use crate::{
     component::{arguments::Arguments, konnectivity},
     exposed::Exposed,
-    resolve::Resolved,
-    status::conditions::Trouble,
+    resolved::Resolved,
     template::TemplateRevision,
     tenant_cluster::{TenantCluster, object},
+    trouble::Trouble,
 };
 
 /// The CRD's default.

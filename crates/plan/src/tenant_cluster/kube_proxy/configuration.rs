@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 
 use super::NAME;
 use crate::{
+    address::Cidr,
     exposed::Exposed,
-    resolve::{Resolved, network::Cidr},
-    status::conditions::Trouble,
+    resolved::Resolved,
     template::TemplateRevision,
     tenant_cluster::{kubeadm::json_patches, minors, object, yaml},
+    trouble::Trouble,
 };
 
 /// The field that patches the configuration.

@@ -7,7 +7,7 @@ mod daemon_set;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, Subject};
 
 use super::{TenantCluster, object};
-use crate::{exposed::Exposed, resolve::Resolved};
+use crate::{exposed::Exposed, resolved::Resolved};
 
 /// Name of the DaemonSet, the ConfigMap, the ServiceAccount, and the Role with its binding.
 const NAME: &str = "kube-proxy";

@@ -11,7 +11,7 @@ use kamaji_api::tenant_control_plane::{JsonPatch, JsonPatchOperation};
 use serde_json::Value;
 
 use self::pointer::Pointer;
-use crate::status::conditions::Trouble;
+use crate::trouble::Trouble;
 
 /// A document may double with each copy: all copies of a list of patches together hold no more bytes than a ConfigMap can.
 const MOST_COPIED: usize = 1 << 20;

@@ -5,7 +5,7 @@ use kamaji_pki::KeyAlgorithm;
 use serde_json::{Value, json};
 
 use super::KUBE_SYSTEM;
-use crate::{control_plane::kubeadm_config as facts, exposed::Exposed, resolve::Resolved, tenant_cluster::yaml};
+use crate::{control_plane::kubeadm_config as facts, exposed::Exposed, resolved::Resolved, tenant_cluster::yaml};
 
 /// Name of the ConfigMap.
 pub(super) const NAME: &str = "kubeadm-config";

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::{KUBE_SYSTEM, json_patches};
 use crate::{
     control_plane::kubeadm_config as facts,
-    resolve::Resolved,
-    status::conditions::Trouble,
+    resolved::Resolved,
     tenant_cluster::{dns, minors, yaml},
+    trouble::Trouble,
 };
 
 /// Name of the ConfigMap.

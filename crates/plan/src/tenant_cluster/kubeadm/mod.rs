@@ -11,7 +11,7 @@ use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::O
 use kamaji_pki::KeyAlgorithm;
 
 use super::{TenantCluster, dns, object};
-use crate::{exposed::Exposed, resolve::Resolved};
+use crate::{exposed::Exposed, resolved::Resolved};
 
 /// Namespace of what nodes read once they are known.
 const KUBE_SYSTEM: &str = "kube-system";

@@ -1,4 +1,4 @@
-//! Addresses and ranges of a tenant's network profile.
+//! Addresses, ranges and DNS names as text.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
