@@ -32,6 +32,8 @@ const REWRITE_ATTEMPTS: u32 = 5;
 pub struct Applier {
     door: Door,
     settled: Arc<Settled>,
+    /// Of statuses. An object has both.
+    settled_statuses: Arc<Settled>,
 }
 
 /// What an apply did.
@@ -86,7 +88,8 @@ impl Applier {
     /// `<manager>-create`, merge patches as `<manager>-patch`.
     pub fn new(client: kube::Client, manager: &str) -> Self {
         let counter = Arc::new(Counter::default());
-        Self { door: Door { client, manager: manager.into(), counter, fence: None }, settled: Arc::default() }
+        let door = Door { client, manager: manager.into(), counter, fence: None };
+        Self { door, settled: Arc::default(), settled_statuses: Arc::default() }
     }
 
     /// Client for reads. Writes through it are refused by the lint.
@@ -180,7 +183,8 @@ impl Applier {
     /// Writes what differs between the statuses of `desired` and `live`, and nothing when they are equal.
     ///
     /// A field that `desired` leaves out is removed. Lists are written whole. Timestamps count: the caller carries
-    /// over those that must not move. The object must still be the one of `live` (same uid).
+    /// over those that must not move. The object must still be the one of `live` (same uid). What the API server does
+    /// not keep, for example because an older definition prunes it, is not sent again for the same statuses.
     ///
     /// # Errors
     ///
@@ -190,12 +194,22 @@ impl Applier {
         K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + fmt::Debug,
     {
         let target = Target::of(live)?;
-        let Some(difference) = merge_patch::difference(&status(live, &target)?, &status(desired, &target)?) else {
-            return Ok(Applied { object: live.clone(), outcome: Outcome::Unchanged });
-        };
-        let body = json!({"metadata": {"uid": uid(live, &target)?}, "status": difference});
-        let answer = self.door.merge_status(&target, &body).await?;
-        Ok(Applied { object: answer.object(&target)?, outcome: Outcome::Patched })
+        let (seen, wanted) = (status(live, &target)?, status(desired, &target)?);
+        let unchanged = || Ok(Applied { object: live.clone(), outcome: Outcome::Unchanged });
+        let Some(difference) = merge_patch::difference(&seen, &wanted) else { return unchanged() };
+        let uid = uid(live, &target)?;
+        if self.settled_statuses.holds(&uid, &wanted, &seen, &[], self.manager()) {
+            return unchanged();
+        }
+        let body = json!({"metadata": {"uid": uid}, "status": difference});
+        let object = self.door.merge_status(&target, &body).await?.object(&target)?;
+        let kept = status(&object, &target)?;
+        // Something else that is left was not sent: `live` was outdated.
+        if merge_patch::difference(&kept, &wanted).is_some_and(|left| merge_patch::covers(&difference, &left)) {
+            tracing::debug!(object = %target.shown, "the API server keeps its own status");
+            self.settled_statuses.remember(uid, &wanted, &kept, &[], self.manager());
+        }
+        Ok(Applied { object, outcome: Outcome::Patched })
     }
 
     /// Sets the whole list of finalizers, if nobody changed the object since `live` was read. Sends nothing when the
@@ -285,6 +299,7 @@ impl Applier {
         let target = Target::of(live)?;
         let uid = uid(live, &target)?;
         self.settled.forget(&uid);
+        self.settled_statuses.forget(&uid);
         match self.door.delete(&target, uid).await {
             Ok(_) => Ok(Deleted::Accepted),
             // 409 here is the uid precondition: the name belongs to another object now.

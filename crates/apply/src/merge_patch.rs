@@ -27,6 +27,14 @@ pub(crate) fn difference(live: &Map<String, Value>, desired: &Map<String, Value>
     (!patch.is_empty()).then_some(patch)
 }
 
+/// Whether everything that is `left` to change was in the patch that was sent.
+pub(crate) fn covers(sent: &Map<String, Value>, left: &Map<String, Value>) -> bool {
+    left.iter().all(|(key, left)| match (sent.get(key), left) {
+        (Some(Value::Object(sent)), Value::Object(left)) => covers(sent, left),
+        (sent, left) => sent == Some(left),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +54,20 @@ mod tests {
         let live = json!({"a": {"b": 1, "c": 2}, "gone": {"x": 1}, "same": [1]});
         let desired = json!({"a": {"b": 1, "c": 3}, "new": true, "same": [1]});
         assert_eq!(diff(&live, &desired), Some(json!({"a": {"c": 3}, "gone": null, "new": true})));
+    }
+
+    #[test]
+    fn covers_what_was_sent_and_nothing_beside_it() {
+        let covered = |left: Value| {
+            let sent = json!({"a": {"b": 1, "c": [2]}, "gone": null});
+            covers(sent.as_object().unwrap(), left.as_object().unwrap())
+        };
+        for sent in [json!({"a": {"b": 1}}), json!({"a": {"c": [2]}, "gone": null})] {
+            assert!(covered(sent.clone()), "{sent}");
+        }
+        for other in [json!({"a": {"b": 2}}), json!({"a": {"b": 1, "d": 1}}), json!({"x": 1}), json!({"gone": 1})] {
+            assert!(!covered(other.clone()), "{other}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod error;
 pub mod etcd;
 pub mod mysql;
 pub mod nats;
+pub mod owner;
 pub mod postgres;
 pub mod store;
 pub mod tenant;
@@ -26,6 +27,7 @@ mod tls;
 
 pub use connection::{BasicAuth, Connection, Driver, Secret, Tls};
 pub use error::Error;
+pub use owner::Owner;
 pub use store::{Change, Changed, Health, Leftovers, Sizes, Store, TenantSize};
 pub use tenant::Tenant;
 

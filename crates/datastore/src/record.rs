@@ -4,10 +4,14 @@
 
 use serde_json::{Value, json};
 
-use crate::{Driver, Error, Tenant};
+use crate::{Change, Driver, Error, Owner, Tenant};
 
 /// Key of the owner in the record.
 const OWNER: &str = "kamaji.clastix.io/owner";
+/// Key of the owner's `namespace/name` in the record.
+const NAME: &str = "tenant";
+/// The annotation by which a tenant says which UID it had before.
+const FORMER_UID: &str = "kamaji.clastix.io/former-uid";
 
 /// The record that is on an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,19 +19,23 @@ pub(crate) struct Record {
     owner: String,
     schema: String,
     user: String,
+    /// `namespace/name` of the owner; older releases wrote none.
+    name: Option<String>,
 }
 
-/// What a call would write down, and whether what carries no record may become its own.
+/// What a call would write down, and what may become its own besides what it wrote down before.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     record: Record,
+    former: Option<String>,
     takes_over: bool,
 }
 
 impl Wanted {
-    /// For this tenant of this owner.
-    pub fn new(owner: &str, tenant: &Tenant, takes_over: bool) -> Self {
-        Self { record: Record::new(owner, tenant), takes_over }
+    /// For this tenant of this owner. With `takes_over` what carries no record may become its own.
+    pub fn new(owner: &Owner, tenant: &Tenant, takes_over: bool) -> Self {
+        let record = Record { name: owner.name.clone(), ..Record::new(&owner.uid, tenant) };
+        Self { record, former: owner.former.clone(), takes_over }
     }
 
     /// Refuses what carries no record: an application's database and login look just like those of an older tenant.
@@ -45,6 +53,43 @@ impl Wanted {
         );
         Err(Error::Conflict { detail })
     }
+
+    /// Whose that is which carries this record, seen from the one who asks.
+    ///
+    /// A former UID alone proves nothing: whoever may write an annotation may have read it somewhere. That the record has
+    /// the same `namespace/name` shows that the tenant is where the former one was, with all that was its own there.
+    pub fn standing(&self, present: Option<&Record>) -> Standing {
+        let Some(present) = present else { return Standing::Unrecorded };
+        let has_name = self.has_name_of(present);
+        if (&present.schema, &present.user) != (&self.schema, &self.user) {
+            Standing::Foreign
+        } else if present.owner == self.owner {
+            let is_complete = self.name.is_none() || has_name;
+            if is_complete { Standing::Own } else { Standing::Outdated(Change::OwnerRecorded) }
+        } else if self.former.as_ref() == Some(&present.owner) && has_name {
+            Standing::Outdated(Change::OwnerReplaced)
+        } else {
+            Standing::Foreign
+        }
+    }
+
+    /// What an object with this record is said to be for, in a refusal.
+    pub fn describe(&self, present: &Record) -> String {
+        let Record { owner, schema, user, .. } = present;
+        let way_back = if self.has_name_of(present) && self.owner != *owner {
+            format!(
+                ", which had the name of this one; if it is this one before it was restored, annotate it with \
+                 {FORMER_UID}={owner}"
+            )
+        } else {
+            String::new()
+        };
+        format!("made for the tenant with the UID {owner} (schema {schema:?}, user {user:?}){way_back}")
+    }
+
+    fn has_name_of(&self, present: &Record) -> bool {
+        self.name.is_some() && self.name == present.name
+    }
 }
 
 impl std::ops::Deref for Wanted {
@@ -60,6 +105,8 @@ impl std::ops::Deref for Wanted {
 pub(crate) enum Standing {
     /// It names the owner who asks, with the same names.
     Own,
+    /// It is that of the owner who asks, and says less of it, or its former UID. The change is what writing it anew is.
+    Outdated(Change),
     /// There is none: made by the Go operator, by hand, or by somebody else.
     Unrecorded,
     /// It names another owner, or other names of the same.
@@ -69,55 +116,49 @@ pub(crate) enum Standing {
 impl Record {
     /// What to write for this tenant of this owner.
     pub fn new(owner: &str, tenant: &Tenant) -> Self {
-        Self { owner: owner.to_owned(), schema: tenant.schema.clone(), user: tenant.user.clone() }
+        Self { owner: owner.to_owned(), schema: tenant.schema.clone(), user: tenant.user.clone(), name: None }
     }
 
     /// As JSON, one line.
     pub fn to_json(&self) -> Value {
-        json!({ OWNER: self.owner, "schema": self.schema, "user": self.user })
+        let mut json = json!({ OWNER: self.owner, "schema": self.schema, "user": self.user });
+        if let (Some(name), Some(fields)) = (&self.name, json.as_object_mut()) {
+            fields.insert(NAME.to_owned(), name.clone().into());
+        }
+        json
     }
 
-    /// The text for a comment that now reads `present`.
+    /// The text for a comment that now reads `present`. A record in it is replaced.
     pub fn below(&self, present: Option<&str>) -> String {
-        match present.map(str::trim_end).filter(|present| !present.is_empty()) {
-            Some(present) => format!("{present}\n{}", self.to_json()),
-            None => self.to_json().to_string(),
+        let mut words = present.unwrap_or_default().to_owned();
+        if Self::find(&words).is_some() {
+            words = words.lines().filter(|line| Self::of_line(line).is_none()).collect::<Vec<_>>().join("\n");
+        }
+        match words.trim_end() {
+            "" => self.to_json().to_string(),
+            words => format!("{words}\n{}", self.to_json()),
         }
     }
 
     /// The record in a comment, if there is one.
     pub fn find(comment: &str) -> Option<Self> {
-        comment
-            .lines()
-            .rev()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .find_map(|json| Self::read(&json))
+        comment.lines().rev().find_map(Self::of_line)
+    }
+
+    fn of_line(line: &str) -> Option<Self> {
+        Self::read(&serde_json::from_str::<Value>(line).ok()?)
     }
 
     /// The record in a JSON object, if it is one.
     pub fn read(json: &Value) -> Option<Self> {
         let text = |key: &str| json.get(key).and_then(Value::as_str).map(str::to_owned);
-        Some(Self { owner: text(OWNER)?, schema: text("schema")?, user: text("user")? })
-    }
-
-    /// Whose it is, seen from the one who asks.
-    pub fn standing(present: Option<&Self>, wanted: &Self) -> Standing {
-        match present {
-            None => Standing::Unrecorded,
-            Some(present) if present == wanted => Standing::Own,
-            Some(_) => Standing::Foreign,
-        }
-    }
-
-    /// What an object is said to be for, in a refusal.
-    pub fn describe(&self) -> String {
-        format!("made for the tenant with the UID {} (schema {:?}, user {:?})", self.owner, self.schema, self.user)
+        Some(Self { owner: text(OWNER)?, schema: text("schema")?, user: text("user")?, name: text(NAME) })
     }
 }
 
 /// The owner that was given, or the error that none was.
-pub(crate) fn required<'a>(driver: Driver, owner: Option<&'a str>, tenant: &Tenant) -> Result<&'a str, Error> {
-    owner.filter(|owner| !owner.is_empty()).ok_or_else(|| Error::Incomplete {
+pub(crate) fn required<'a>(driver: Driver, owner: Option<&'a Owner>, tenant: &Tenant) -> Result<&'a Owner, Error> {
+    owner.filter(|owner| !owner.uid.is_empty()).ok_or_else(|| Error::Incomplete {
         driver,
         schema: tenant.schema.clone(),
         what: "owner",
@@ -140,19 +181,26 @@ pub(crate) fn password(driver: Driver, tenant: &Tenant) -> Result<&crate::Secret
 mod tests {
     use super::*;
 
-    fn record(owner: &str) -> Record {
-        Record::new(owner, &Tenant { schema: "s'\"\\".into(), user: "u\n".into(), password: None })
+    fn tenant() -> Tenant {
+        Tenant { schema: "s'\"\\".into(), user: "u\n".into(), password: None }
+    }
+
+    fn wanted(uid: &str, name: Option<&str>, former: Option<&str>) -> Wanted {
+        let [name, former] = [name, former].map(|text| text.map(str::to_owned));
+        Wanted::new(&Owner { uid: uid.to_owned(), name, former }, &tenant(), false)
     }
 
     #[test]
     fn a_record_is_found_again_below_an_administrators_words() {
-        let (own, other) = (record("uid-1"), record("uid-2"));
+        let (own, other) = (wanted("uid-1", None, None), wanted("uid-2", None, None));
         for present in [None, Some(""), Some("payroll, ask Ada"), Some("{\"team\":\"a\"}\n")] {
             let comment = own.below(present);
             let found = Record::find(&comment);
-            assert_eq!(Record::standing(found.as_ref(), &own), Standing::Own, "{comment}");
-            assert_eq!(Record::standing(found.as_ref(), &other), Standing::Foreign, "{comment}");
+            assert_eq!(own.standing(found.as_ref()), Standing::Own, "{comment}");
+            assert_eq!(other.standing(found.as_ref()), Standing::Foreign, "{comment}");
             assert!(comment.starts_with(present.unwrap_or_default().trim_end()), "{comment}");
+            let replaced = other.below(Some(&comment));
+            assert_eq!(replaced, other.below(present), "there is one record at a time");
         }
     }
 
@@ -161,5 +209,47 @@ mod tests {
         for comment in ["", "payroll", "{}", "{\"kamaji.clastix.io/owner\":7,\"schema\":\"a\",\"user\":\"b\"}", "[1]"] {
             assert_eq!(Record::find(comment), None, "{comment}");
         }
+    }
+
+    #[test]
+    fn a_record_without_the_owners_name_gets_it_and_one_with_it_stays() {
+        let (bare, named) = (wanted("uid", None, None), wanted("uid", Some("ns/one"), None));
+        assert_eq!(named.standing(Some(&bare)), Standing::Outdated(Change::OwnerRecorded));
+        assert_eq!(named.standing(Record::read(&named.to_json()).as_ref()), Standing::Own);
+        assert_eq!(bare.standing(Some(&named)), Standing::Own, "who tells no name takes none away");
+    }
+
+    #[test]
+    fn a_record_of_the_former_uid_is_taken_over_under_the_same_name_alone() {
+        let old = wanted("old", Some("ns/one"), None);
+        let standing = |name, former| wanted("new", name, former).standing(Some(&old));
+        assert_eq!(standing(Some("ns/one"), Some("old")), Standing::Outdated(Change::OwnerReplaced));
+        for (name, former) in [
+            (Some("ns/one"), None),
+            (Some("ns/one"), Some("")),
+            (Some("ns/one"), Some("older")),
+            (Some("ns/two"), Some("old")),
+            (Some("other/one"), Some("old")),
+            (None, Some("old")),
+        ] {
+            assert_eq!(standing(name, former), Standing::Foreign, "{name:?} {former:?}");
+        }
+        let restored = wanted("new", Some("ns/one"), Some("old"));
+        assert_eq!(restored.standing(Some(&wanted("old", None, None))), Standing::Foreign, "nobody's name is no name");
+        let mut other_names = old.record.clone();
+        other_names.schema = "t".to_owned();
+        assert_eq!(restored.standing(Some(&other_names)), Standing::Foreign);
+        // Afterwards the annotation has no effect.
+        assert_eq!(restored.standing(Some(&restored)), Standing::Own);
+        assert_eq!(restored.standing(Some(&wanted("third", Some("ns/one"), None))), Standing::Foreign);
+    }
+
+    #[test]
+    fn only_who_has_the_recorded_name_is_told_the_way_back() {
+        let old = wanted("old", Some("ns/one"), None);
+        let told = wanted("new", Some("ns/one"), None).describe(&old);
+        assert!(told.contains("UID old") && told.ends_with("kamaji.clastix.io/former-uid=old"), "{told}");
+        let thief = wanted("new", Some("ns/two"), None).describe(&old);
+        assert!(thief.contains("UID old") && !thief.contains("former-uid") && !thief.contains("ns/one"), "{thief}");
     }
 }

@@ -1,5 +1,6 @@
 //! Connections that serve one request at a time (SQL, NATS): a few per store, kept, failed over, behind the circuit.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -190,12 +191,12 @@ impl<D: Dial> Sessions<D> {
         dialled.unwrap_or_else(|_elapsed| Err(asked.timed_out(CONNECT_TIMEOUT)))
     }
 
-    /// What is wrong with each endpoint that gives no connection, as sentences; past the circuit. Nothing is asked
-    /// where there is only one.
-    pub async fn silent(&self, operation: &str) -> Vec<String> {
+    /// What is wrong with each endpoint that gives no connection, by its place in the configuration; past the circuit.
+    /// Nothing is asked where there is only one.
+    pub async fn silent(&self, operation: &str) -> BTreeMap<usize, Error> {
         let members = if self.members.len() > 1 { self.members.as_slice() } else { &[] };
         let answers = futures::future::join_all(members.iter().map(|member| self.dial(member, operation))).await;
-        answers.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect()
+        answers.into_iter().enumerate().filter_map(|(place, answer)| Some((place, answer.err()?))).collect()
     }
 
     fn take_idle(&self) -> Option<(Arc<Member>, D::Session)> {

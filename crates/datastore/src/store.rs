@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Error, Tenant};
+use crate::{Error, Owner, Tenant};
 
 /// A datastore that holds tenants. Every method is idempotent, is safe to drop at any await, checks the tenant's names
 /// first, and ends within seconds: when the server is away, calls fail at once with the last error until
@@ -19,7 +19,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The same store and connections, for calls on behalf of this owner: the UID of the tenant's object. It is recorded
     /// beside what is made, and names that another owner's record is on are refused. Every call that names one tenant
     /// needs it; only etcd, without one, neither heeds nor writes records.
-    fn for_owner(&self, owner: &str) -> Arc<dyn Store>;
+    fn for_owner(&self, owner: &str) -> Arc<dyn Store> {
+        self.on_behalf_of(&Owner::new(owner))
+    }
+
+    /// As [`Store::for_owner`], with all that is known of the owner.
+    fn on_behalf_of(&self, owner: &Owner) -> Arc<dyn Store>;
 
     /// The same store, for a tenant that is known to have been set up here before: what carries no record, and is just as
     /// the Go operator makes it, is taken for the tenant's own. For all others such a thing is somebody else's.
@@ -118,8 +123,10 @@ pub enum Change {
     LoginUnlocked,
     /// The login had another password.
     PasswordChanged,
-    /// There was no owner's record.
+    /// There was no owner's record, or one without the owner's `namespace/name`.
     OwnerRecorded,
+    /// The owner's record named the UID that the owner had before.
+    OwnerReplaced,
 }
 
 impl Change {
@@ -138,6 +145,7 @@ impl Change {
             Self::LoginUnlocked => "login unlocked",
             Self::PasswordChanged => "password changed",
             Self::OwnerRecorded => "owner recorded",
+            Self::OwnerReplaced => "owner's record taken over from the former UID",
         }
     }
 }
@@ -173,12 +181,21 @@ impl fmt::Display for Leftovers {
 }
 
 /// What [`Store::probe`] found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Health {
     /// Version of the server; the lowest one, when the endpoints differ.
     pub version: String,
-    /// Sentences about what works but should not stay so.
+    /// Why endpoints did not answer, by their place in [`crate::Connection::endpoints`]; all others did.
+    pub silent: BTreeMap<usize, Error>,
+    /// Sentences about what else works but should not stay so.
     pub warnings: Vec<String>,
+}
+
+impl Health {
+    /// A sentence for each thing that is not as it should be.
+    pub fn sentences(&self) -> Vec<String> {
+        self.silent.values().map(Error::to_string).chain(self.warnings.iter().cloned()).collect()
+    }
 }
 
 /// What [`Store::sizes`] measured.

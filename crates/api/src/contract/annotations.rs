@@ -29,6 +29,9 @@ pub const TEMPLATE_REVISION: &str = "kamaji.clastix.io/template-revision";
 pub const FORCE_DELETION: &str = "kamaji.clastix.io/force-deletion";
 /// Value of [`FORCE_DELETION`].
 pub const FORCE_DELETION_VALUE: &str = "data-stays";
+/// On a TenantControlPlane that was created anew from a backup: the UID that it had before, which is still recorded beside
+/// its data.
+pub const FORMER_UID: &str = "kamaji.clastix.io/former-uid";
 /// On a DataStore, followed by the UID of a tenant that was deleted by force: names that nobody else gets until what is
 /// kept under them is erased.
 pub const RESERVED_PREFIX: &str = "reserved.kamaji.clastix.io/";

@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{apply_twice, object, place, rich};
+use crate::{applier, apply_twice, object, place, rich};
 
 #[tokio::test]
 async fn built_in_kinds_are_left_alone_once_applied() -> Result<()> {
@@ -60,6 +60,65 @@ struct Inner {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 struct NestedStatus {
     seen: Option<i64>,
+}
+
+/// Its definition in the API server may be an older one.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[kube(group = "apply.test", version = "v1", kind = "Grown", plural = "growns", namespaced)]
+#[kube(derive = "PartialEq", status = "GrownStatus")]
+struct GrownSpec {}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+struct GrownStatus {
+    seen: Option<i64>,
+    added: Option<Vec<String>>,
+}
+
+#[tokio::test]
+async fn a_status_that_an_older_definition_prunes_is_sent_once() -> Result<()> {
+    let (client, namespace) = place().await?;
+    let mut crd = Grown::crd();
+    let schema = crd.spec.versions[0].schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()).unwrap();
+    let status = schema.properties.as_mut().unwrap().get_mut("status").unwrap();
+    status.properties.as_mut().unwrap().remove("added").unwrap();
+    ApiServer::shared().await?.install_crds(&[crd]).await?;
+    let grown = |status: &serde_json::Value| {
+        object::<Grown>(
+            json!({
+                "apiVersion": "apply.test/v1", "kind": "Grown", "metadata": {"name": "g"}, "spec": {}, "status": status,
+            }),
+            &namespace,
+        )
+    };
+    let applier = applier(&client);
+    let live = applier.apply(&grown(&json!(null))?, None).await?.object;
+    let desired = grown(&json!({"seen": 1, "added": ["a"]}))?;
+    let kept = applier.apply_status(&desired, &live).await?;
+    assert_eq!(kept.outcome, Outcome::Patched);
+    assert_eq!(kept.object.status, Some(GrownStatus { seen: Some(1), added: None }));
+    assert_eq!(applier.apply_status(&desired, &kept.object).await?.outcome, Outcome::Unchanged);
+    assert_eq!(applier.writes().status, 1);
+
+    // Another wish is sent, and that once too.
+    let more = grown(&json!({"seen": 1, "added": ["a", "b"]}))?;
+    for _ in 0..2 {
+        applier.apply_status(&more, &kept.object).await?;
+        assert_eq!(applier.writes().status, 2);
+    }
+    // So is the same wish after somebody changed the object.
+    let edited = applier.apply_status(&grown(&json!({"seen": 5}))?, &kept.object).await?.object;
+    let mended = applier.apply_status(&more, &edited).await?.object;
+    assert_eq!(mended.status, kept.object.status);
+    applier.apply_status(&more, &mended).await?;
+    assert_eq!(applier.writes().status, 4);
+
+    // Of an outdated object it cannot be told what the API server would keep.
+    applier.apply_status(&grown(&json!({"seen": 5}))?, &mended).await?;
+    let last = grown(&json!({"seen": 1, "added": ["c"]}))?;
+    let beside = applier.apply_status(&last, &mended).await?.object;
+    assert_eq!(beside.status, Some(GrownStatus { seen: Some(5), added: None }));
+    assert_eq!(applier.apply_status(&last, &beside).await?.object.status, kept.object.status);
+    Ok(())
 }
 
 #[tokio::test]

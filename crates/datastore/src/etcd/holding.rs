@@ -4,7 +4,7 @@ use super::grants::{self, Observed};
 use super::pool::Pool;
 use super::records::{self, Records};
 use crate::record::Wanted;
-use crate::{Error, Leftovers, Tenant};
+use crate::{Change, Error, Leftovers, Tenant};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -51,16 +51,18 @@ impl Held {
         self.observed.is_complete(tenant) && self.wanted.as_ref().is_none_or(|wanted| self.records.is_complete(wanted))
     }
 
-    /// Records the owner, before anything is made or repaired under the names. Says whether there was a need.
-    pub async fn record(&self, pool: &Pool, tenant: &Tenant) -> Result<bool, Error> {
-        let Some(wanted) = &self.wanted else { return Ok(false) };
+    /// Records the owner, before anything is made or repaired under the names. Says what that was, if there was a need.
+    pub async fn record(&self, pool: &Pool, tenant: &Tenant) -> Result<Option<Change>, Error> {
+        let Some(wanted) = &self.wanted else { return Ok(None) };
         if self.records.is_complete(wanted) {
-            return Ok(false);
+            return Ok(None);
         }
-        let Some(now) = records::write(pool, tenant, wanted, &self.records).await? else { return Ok(true) };
+        let Some(now) = records::write(pool, tenant, wanted, &self.records).await? else {
+            return Ok(Some(self.records.change(wanted)));
+        };
         now.refuse_foreign(tenant, wanted)?;
         if now.is_complete(wanted) {
-            return Ok(false);
+            return Ok(None);
         }
         Err(Error::Conflict {
             detail: format!(

@@ -8,8 +8,8 @@ use etcd_client::{Compare, CompareOp, GetOptions, GetResponse, KeyValue, Txn, Tx
 
 use super::keys;
 use super::pool::{Pool, Repeat};
-use crate::record::Record;
-use crate::{Error, Tenant};
+use crate::record::{Record, Standing, Wanted};
+use crate::{Change, Error, Tenant};
 
 /// What is at the key of one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +35,11 @@ pub(crate) async fn read(pool: &Pool, tenant: &Tenant) -> Result<Records, Error>
     Ok(Records::from(&ask(pool, &operation, &Txn::new().and_then(reads(tenant))).await?))
 }
 
-/// Writes what is missing, unless it is not as it was `found` any more: then says what is there now.
+/// Writes what is missing or outdated, unless it is not as it was `found` any more: then says what is there now.
 pub(crate) async fn write(
     pool: &Pool,
     tenant: &Tenant,
-    wanted: &Record,
+    wanted: &Wanted,
     found: &Records,
 ) -> Result<Option<Records>, Error> {
     let value = wanted.to_json().to_string();
@@ -48,7 +48,7 @@ pub(crate) async fn write(
         // A key that is not there has the revision 0.
         let revision = entry.map_or(0, |entry| entry.revision);
         unchanged.push(Compare::mod_revision(key.as_str(), CompareOp::Equal, revision));
-        if entry.is_none() {
+        if entry.is_none_or(|entry| entry.change(wanted).is_some()) {
             puts.push(TxnOp::put(key, value.as_str(), None));
         }
     }
@@ -59,12 +59,12 @@ pub(crate) async fn write(
 }
 
 /// Removes the owner's records, unless they changed since they were `found`, or the schema has keys again.
-pub(crate) async fn remove(pool: &Pool, tenant: &Tenant, wanted: &Record, found: &Records) -> Result<(), Error> {
+pub(crate) async fn remove(pool: &Pool, tenant: &Tenant, wanted: &Wanted, found: &Records) -> Result<(), Error> {
     let range = keys::of_schema(&tenant.schema);
     let mut unchanged = vec![Compare::version(range.start, CompareOp::Equal, 0).with_range(range.end)];
     let mut deletes = Vec::new();
     for (key, entry) in found.by_key(tenant) {
-        if let Some(entry) = entry.filter(|entry| entry.is(wanted)) {
+        if let Some(entry) = entry.filter(|entry| entry.is_own(wanted)) {
             unchanged.push(Compare::mod_revision(key.as_str(), CompareOp::Equal, entry.revision));
             deletes.push(TxnOp::delete(key, None));
         }
@@ -115,8 +115,21 @@ impl From<&KeyValue> for Entry {
 }
 
 impl Entry {
-    fn is(&self, wanted: &Record) -> bool {
-        self.record.as_ref() == Some(wanted)
+    fn standing(&self, wanted: &Wanted) -> Standing {
+        // What cannot be read is somebody's.
+        self.record.as_ref().map_or(Standing::Foreign, |record| wanted.standing(Some(record)))
+    }
+
+    fn is_own(&self, wanted: &Wanted) -> bool {
+        matches!(self.standing(wanted), Standing::Own | Standing::Outdated(_))
+    }
+
+    /// What writing it anew is, where there is a need.
+    fn change(&self, wanted: &Wanted) -> Option<Change> {
+        match self.standing(wanted) {
+            Standing::Outdated(change) => Some(change),
+            Standing::Own | Standing::Unrecorded | Standing::Foreign => None,
+        }
     }
 }
 
@@ -127,26 +140,34 @@ impl Records {
 
     /// Whether one of the names at least is recorded for this owner: they are written together, so an administrator
     /// removed the other.
-    pub fn is_own(&self, wanted: &Record) -> bool {
-        [&self.schema, &self.user].into_iter().flatten().any(|entry| entry.is(wanted))
+    pub fn is_own(&self, wanted: &Wanted) -> bool {
+        [&self.schema, &self.user].into_iter().flatten().any(|entry| entry.is_own(wanted))
     }
 
-    /// Whether both names are recorded for this owner.
-    pub fn is_complete(&self, wanted: &Record) -> bool {
-        [&self.schema, &self.user].into_iter().all(|entry| entry.as_ref().is_some_and(|entry| entry.is(wanted)))
+    /// Whether both names are recorded for this owner, as it would record them.
+    pub fn is_complete(&self, wanted: &Wanted) -> bool {
+        let is_right = |entry: &Entry| entry.standing(wanted) == Standing::Own;
+        [&self.schema, &self.user].into_iter().all(|entry| entry.as_ref().is_some_and(is_right))
+    }
+
+    /// What it is to complete them.
+    pub fn change(&self, wanted: &Wanted) -> Change {
+        let mut entries = [&self.schema, &self.user].into_iter().flatten();
+        let is_former = entries.any(|entry| entry.change(wanted) == Some(Change::OwnerReplaced));
+        if is_former { Change::OwnerReplaced } else { Change::OwnerRecorded }
     }
 
     /// Errs when a name is recorded for somebody else.
-    pub fn refuse_foreign(&self, tenant: &Tenant, wanted: &Record) -> Result<(), Error> {
+    pub fn refuse_foreign(&self, tenant: &Tenant, wanted: &Wanted) -> Result<(), Error> {
         let names = [("schema", &tenant.schema), ("user", &tenant.user)];
         let foreign: Vec<_> = names
             .into_iter()
             .zip(self.by_key(tenant))
-            .filter_map(|(name, (key, entry))| Some((name, key, entry.filter(|entry| !entry.is(wanted))?)))
+            .filter_map(|(name, (key, entry))| Some((name, key, entry.filter(|entry| !entry.is_own(wanted))?)))
             .collect();
         let Some(((field, name), _, first)) = foreign.first() else { return Ok(()) };
         let whose = match &first.record {
-            Some(record) => record.describe(),
+            Some(record) => wanted.describe(record),
             None => "claimed by somebody unknown".to_owned(),
         };
         // Another name of another tenant may still be in use.
@@ -165,6 +186,11 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Owner;
+
+    fn wanted(tenant: &Tenant) -> Wanted {
+        Wanted::new(&Owner::new("uid"), tenant, false)
+    }
 
     fn tenant(schema: &str, user: &str) -> Tenant {
         Tenant { schema: schema.into(), user: user.into(), password: None }
@@ -176,7 +202,7 @@ mod tests {
 
     #[test]
     fn both_names_are_the_owners_or_are_refused() {
-        let (mine, wanted) = (tenant("a", "u"), Record::new("uid", &tenant("a", "u")));
+        let (mine, wanted) = (tenant("a", "u"), wanted(&tenant("a", "u")));
         let judge = |schema: Option<&Entry>, user: Option<&Entry>| {
             let records = Records { schema: schema.cloned(), user: user.cloned(), keys: 0 };
             let refused = records.refuse_foreign(&mine, &wanted).is_err();
@@ -198,11 +224,39 @@ mod tests {
     }
 
     #[test]
+    fn records_of_the_former_uid_are_the_owners_and_to_be_written_anew() {
+        let mine = tenant("a", "u");
+        let named = |uid: &str, former: Option<&str>| Owner {
+            uid: uid.into(),
+            name: Some("ns/one".into()),
+            former: former.map(str::to_owned),
+        };
+        let recorded = |owner: &Owner| {
+            let record = Record::read(&Wanted::new(owner, &mine, false).to_json());
+            Some(Entry { revision: 7, record })
+        };
+        let restored = Wanted::new(&named("new", Some("old")), &mine, false);
+        let old = recorded(&named("old", None));
+        for records in [
+            Records { schema: old.clone(), user: old.clone(), keys: 1 },
+            Records { schema: old.clone(), user: None, keys: 1 },
+            Records { schema: recorded(&named("new", None)), user: old.clone(), keys: 1 },
+        ] {
+            records.refuse_foreign(&mine, &restored).unwrap();
+            assert!(records.is_own(&restored) && !records.is_complete(&restored), "{records:?}");
+            assert_eq!(records.change(&restored), Change::OwnerReplaced);
+            records.refuse_foreign(&mine, &Wanted::new(&named("new", None), &mine, false)).unwrap_err();
+        }
+        let third = Records { schema: old, user: recorded(&named("third", None)), keys: 1 };
+        third.refuse_foreign(&mine, &restored).unwrap_err();
+    }
+
+    #[test]
     fn a_refusal_names_the_owner_and_only_the_keys_that_are_its() {
         let mine = tenant("a", "u");
         let said = |schema: Option<Entry>, user: Entry| {
             let records = Records { schema, user: Some(user), keys: 0 };
-            records.refuse_foreign(&mine, &Record::new("uid", &mine)).unwrap_err().to_string()
+            records.refuse_foreign(&mine, &wanted(&mine)).unwrap_err().to_string()
         };
         let both = said(Some(entry("other", &mine)), entry("other", &mine));
         assert!(both.contains("the schema \"a\"") && both.contains("UID other"), "{both}");

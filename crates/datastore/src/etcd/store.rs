@@ -11,7 +11,7 @@ use super::holding::{Held, held};
 use super::pool::{Pool, REQUEST_TIMEOUT, Repeat};
 use super::{auth_status, grants, keys, version};
 use crate::record::{self, Wanted};
-use crate::{Change, Changed, Connection, Driver, Error, Health, Leftovers, Sizes, Store, Tenant, TenantSize};
+use crate::{Changed, Connection, Driver, Error, Health, Leftovers, Owner, Sizes, Store, Tenant, TenantSize};
 
 /// Keys deleted by one request: enough to be quick, few enough that the server serves others in between.
 const BATCH: i64 = 1_000;
@@ -22,7 +22,7 @@ const QUOTA_WARNING: u64 = 80;
 #[derive(Clone, Debug)]
 pub struct EtcdStore {
     pool: Arc<Pool>,
-    owner: Option<Arc<str>>,
+    owner: Option<Arc<Owner>>,
     takes_over: bool,
 }
 
@@ -92,8 +92,8 @@ impl EtcdStore {
             .await
     }
 
-    /// The status of each endpoint that answers, and a warning for each that does not.
-    async fn statuses(&self) -> (Vec<(&str, StatusResponse)>, Vec<String>) {
+    /// The status of each endpoint that answers, and what is wrong with each that does not.
+    async fn statuses(&self) -> (Vec<(&str, StatusResponse)>, BTreeMap<usize, Error>) {
         // Side by side: each of them may take its whole timeout.
         let answers = futures::future::join_all(self.pool.endpoints().map(|endpoint| async move {
             let status = self.pool.call_member(endpoint, "report its status", REQUEST_TIMEOUT, |connected| {
@@ -103,21 +103,21 @@ impl EtcdStore {
             (endpoint, status.await)
         }));
         let mut statuses = Vec::new();
-        let mut warnings = Vec::new();
-        for (endpoint, status) in answers.await {
+        let mut silent = BTreeMap::new();
+        for (place, (endpoint, status)) in answers.await.into_iter().enumerate() {
             match status {
                 Ok(status) => statuses.push((endpoint, status)),
-                Err(error) => warnings.push(error.to_string()),
+                Err(error) => drop(silent.insert(place, error)),
             }
         }
-        (statuses, warnings)
+        (statuses, silent)
     }
 }
 
 #[async_trait]
 impl Store for EtcdStore {
-    fn for_owner(&self, owner: &str) -> Arc<dyn Store> {
-        Arc::new(Self { owner: Some(owner.into()), ..self.clone() })
+    fn on_behalf_of(&self, owner: &Owner) -> Arc<dyn Store> {
+        Arc::new(Self { owner: Some(Arc::new(owner.clone())), ..self.clone() })
     }
 
     fn taking_over(&self) -> Arc<dyn Store> {
@@ -145,9 +145,7 @@ impl Store for EtcdStore {
             // Nobody's names are recorded for a tenant that then cannot have them.
             grants::refuse_foreign(&self.pool, tenant, &held.observed).await?;
         }
-        if held.record(&self.pool, tenant).await? {
-            changed.0.push(Change::OwnerRecorded);
-        }
+        changed.0.extend(held.record(&self.pool, tenant).await?);
         if !is_granted {
             grants::ensure(&self.pool, tenant, &held.observed, &mut changed).await?;
         }
@@ -200,7 +198,6 @@ impl Store for EtcdStore {
             );
         }
         let (statuses, silent) = self.statuses().await;
-        warnings.extend(silent);
         let (lowest, outdated) = version::lowest(statuses.iter().map(|(_, status)| status.version()));
         warnings.extend(outdated);
         for (endpoint, status) in &statuses {
@@ -232,7 +229,7 @@ impl Store for EtcdStore {
                 AlarmType::None => continue,
             });
         }
-        Ok(Health { version: lowest.to_owned(), warnings })
+        Ok(Health { version: lowest.to_owned(), silent, warnings })
     }
 
     async fn sizes(&self, tenants: &[Tenant]) -> Result<Sizes, Error> {

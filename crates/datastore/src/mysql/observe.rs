@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::dial::{Dialer, Server};
 use super::names;
 use super::query::{columns, text};
-use crate::record::{Record, Standing};
+use crate::record::{Record, Standing, Wanted};
 use crate::sessions::Lease;
-use crate::{Error, Tenant};
+use crate::{Change, Error, Tenant};
 
 /// What kine needs on its database, as the columns of `mysql.db` are called.
 const NEEDED: [&str; 7] = ["Select", "Insert", "Update", "Delete", "Create", "Alter", "Index"];
@@ -47,6 +47,8 @@ pub(crate) enum Holding {
     Nothing,
     /// Recorded as this tenant's.
     Own,
+    /// Recorded as this tenant's in words that are to be replaced; what that is.
+    Outdated(Change),
     /// Without a record, and just as the Go operator makes it: an account with exactly the rights on this one database.
     Adoptable,
 }
@@ -169,7 +171,7 @@ impl Observed {
     ///
     /// # Errors
     /// [`Error::Conflict`] when either is somebody else's.
-    pub fn holding(&self, tenant: &Tenant, wanted: &Record, wildcards: bool) -> Result<Holding, Error> {
+    pub fn holding(&self, tenant: &Tenant, wanted: &Wanted, wildcards: bool) -> Result<Holding, Error> {
         let Tenant { schema, user, .. } = tenant;
         let conflict = |detail: String| Err(Error::Conflict { detail });
         if let Some(host) = self.namesakes.first() {
@@ -181,23 +183,26 @@ impl Observed {
         if !self.database && self.account.is_none() {
             return Ok(Holding::Nothing);
         }
-        match Record::standing(self.record.as_ref(), wanted) {
+        match wanted.standing(self.record.as_ref()) {
             Standing::Foreign => {
-                let whose = self.record.as_ref().map(Record::describe).unwrap_or_default();
+                let whose = self.record.as_ref().map(|found| wanted.describe(found)).unwrap_or_default();
                 conflict(format!(
                     "the schema {schema:?} with the user {user:?} on the datastore was {whose}; choose other names, or \
                      delete that tenant first"
                 ))
             }
-            Standing::Own if self.account.as_ref().is_some_and(|account| account.has_roles) => conflict(format!(
-                "the user {user:?} on the datastore was given roles, which a tenant must not have; revoke them"
-            )),
+            Standing::Own | Standing::Outdated(_) if self.account.as_ref().is_some_and(|account| account.has_roles) => {
+                conflict(format!(
+                    "the user {user:?} on the datastore was given roles, which a tenant must not have; revoke them"
+                ))
+            }
             // On MariaDB the record is the database's: an account that came to the name besides is not made ours.
-            Standing::Own if self.account_is_foreign(schema, wildcards) => conflict(format!(
+            Standing::Own | Standing::Outdated(_) if self.account_is_foreign(schema, wildcards) => conflict(format!(
                 "the user {user:?} on the datastore has other rights than those of this tenant; choose another user, or \
                  drop it if nobody needs it"
             )),
             Standing::Own => Ok(Holding::Own),
+            Standing::Outdated(change) => Ok(Holding::Outdated(change)),
             Standing::Unrecorded if self.is_as_go_made_it(schema, wildcards) => Ok(Holding::Adoptable),
             Standing::Unrecorded => {
                 let what = match (self.database, self.account.is_some()) {

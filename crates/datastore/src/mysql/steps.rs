@@ -33,25 +33,27 @@ pub(crate) fn missing(
         });
     }
     let mut of_account = Vec::new();
-    match &observed.account {
-        None => {
-            let password = password.map(|password| identified_by(password, server.mariadb)).unwrap_or_default();
-            let attribute = if server.mariadb { String::new() } else { format!(" ATTRIBUTE {recorded}") };
-            of_account.push(step(
-                format!("add the user {:?}", tenant.user),
-                format!("CREATE USER {user} {password}{attribute}"),
-                Change::UserAdded,
-            ));
+    if observed.account.is_none() {
+        let password = password.map(|password| identified_by(password, server.mariadb)).unwrap_or_default();
+        let attribute = if server.mariadb { String::new() } else { format!(" ATTRIBUTE {recorded}") };
+        of_account.push(step(
+            format!("add the user {:?}", tenant.user),
+            format!("CREATE USER {user} {password}{attribute}"),
+            Change::UserAdded,
+        ));
+    }
+    let change = match holding {
+        Holding::Adoptable => Some(Change::OwnerRecorded),
+        Holding::Outdated(change) => Some(change),
+        Holding::Nothing | Holding::Own => None,
+    };
+    if let Some(change) = change {
+        let operation = format!("record the owner of {:?}", tenant.schema);
+        if server.mariadb && observed.database {
+            of_database.push(step(operation, format!("ALTER DATABASE {database} COMMENT {recorded}"), change));
+        } else if !server.mariadb && observed.account.is_some() {
+            of_account.push(step(operation, format!("ALTER USER {user} ATTRIBUTE {recorded}"), change));
         }
-        Some(_) if holding == Holding::Adoptable && (observed.database || !server.mariadb) => {
-            let sql = if server.mariadb {
-                format!("ALTER DATABASE {database} COMMENT {recorded}")
-            } else {
-                format!("ALTER USER {user} ATTRIBUTE {recorded}")
-            };
-            of_account.push(step(format!("record the owner of {:?}", tenant.schema), sql, Change::OwnerRecorded));
-        }
-        Some(_) => {}
     }
     // What carries the record comes first: whatever interrupts, the next pass knows whose the rest is.
     if server.mariadb {
@@ -118,6 +120,8 @@ pub(crate) fn change_password(tenant: &Tenant, password: &Secret, server: &Serve
 mod tests {
     use super::super::observe::Account;
     use super::*;
+    use crate::Owner;
+    use crate::record::Wanted;
 
     fn tenant() -> Tenant {
         Tenant { schema: "a_b".into(), user: "u".into(), password: None }
@@ -132,7 +136,7 @@ mod tests {
     }
 
     fn statements(observed: &Observed, mariadb: bool) -> Result<Vec<Step>, String> {
-        let record = Record::new("uid", &tenant());
+        let record = Wanted::new(&Owner::new("uid"), &tenant(), false);
         let holding = observed.holding(&tenant(), &record, true).map_err(|error| error.to_string())?;
         let steps = missing(observed, holding, &tenant(), &record, Some(&"secret".into()), &server(mariadb));
         assert!(!format!("{steps:?}").contains("secret"));
@@ -178,6 +182,26 @@ mod tests {
         let changes: Vec<_> = steps.iter().filter_map(|step| step.change).collect();
         assert_eq!(changes, [Change::OwnerRecorded, Change::PermissionGranted, Change::PermissionRemoved]);
         assert!(steps[1].sql.contains("ON `a\\_b`.* TO") && steps[2].sql.contains("ON `a_b`.* FROM"), "{steps:?}");
+    }
+
+    #[test]
+    fn a_record_of_the_former_uid_is_written_anew() {
+        let named = |uid: &str, former: Option<&str>| Owner {
+            uid: uid.into(),
+            name: Some("ns/one".into()),
+            former: former.map(str::to_owned),
+        };
+        let old = Wanted::new(&named("old", None), &tenant(), false);
+        let observed = Observed { record: Record::read(&old.to_json()), ..right(None) };
+        let restored = Wanted::new(&named("new", Some("old")), &tenant(), false);
+        let holding = observed.holding(&tenant(), &restored, true).unwrap();
+        for (mariadb, sql) in [(true, "ALTER DATABASE `a_b` COMMENT '{"), (false, "ALTER USER `u`@'%' ATTRIBUTE '{")] {
+            let steps = missing(&observed, holding, &tenant(), &restored, None, &server(mariadb));
+            let [step] = steps.as_slice() else { panic!("{steps:?}") };
+            assert_eq!(step.change, Some(Change::OwnerReplaced));
+            assert!(step.sql.starts_with(sql) && step.sql.contains("\"new\""), "{}", step.sql);
+        }
+        observed.holding(&tenant(), &Wanted::new(&named("new", None), &tenant(), false), true).unwrap_err();
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::record::{self, Wanted};
 use crate::sessions::{Lease, SLOW_TIMEOUT, Sessions};
 use crate::sql::PasswordIs;
 use crate::tenant::{OWN_LOGIN, refuse};
-use crate::{Changed, Connection, Driver, Error, Health, Leftovers, Secret, Sizes, Store, Tenant, TenantSize};
+use crate::{Changed, Connection, Driver, Error, Health, Leftovers, Owner, Secret, Sizes, Store, Tenant, TenantSize};
 
 /// How often a setup is begun anew because somebody else was at the same names.
 const RACES: u32 = 3;
@@ -31,7 +31,7 @@ const NEEDED: [&str; 10] =
 #[derive(Clone, Debug)]
 pub struct MySqlStore {
     sessions: Arc<Sessions<Dialer>>,
-    owner: Option<Arc<str>>,
+    owner: Option<Arc<Owner>>,
     takes_over: bool,
 }
 
@@ -166,8 +166,8 @@ async fn lacks(lease: &mut Lease<'_, Dialer>, operation: &str) -> Result<Vec<&'s
 
 #[async_trait]
 impl Store for MySqlStore {
-    fn for_owner(&self, owner: &str) -> Arc<dyn Store> {
-        Arc::new(Self { owner: Some(owner.into()), ..self.clone() })
+    fn on_behalf_of(&self, owner: &Owner) -> Arc<dyn Store> {
+        Arc::new(Self { owner: Some(Arc::new(owner.clone())), ..self.clone() })
     }
 
     fn taking_over(&self) -> Arc<dyn Store> {
@@ -262,7 +262,7 @@ impl Store for MySqlStore {
         // What names and rights are compared with.
         lease.query("read its accounts", "SELECT 1 FROM mysql.user, mysql.db LIMIT 1", Vec::new()).await?;
         drop(lease);
-        Ok(Health { version: server.version, warnings: self.sessions.silent(OPERATION).await })
+        Ok(Health { version: server.version, silent: self.sessions.silent(OPERATION).await, warnings: Vec::new() })
     }
 
     async fn sizes(&self, tenants: &[Tenant]) -> Result<Sizes, Error> {

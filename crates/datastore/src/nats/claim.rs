@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::dial::Dialer;
-use crate::record::{Record, Standing};
+use crate::record::{Record, Standing, Wanted};
 use crate::sessions::Lease;
-use crate::{Error, Tenant};
+use crate::{Change, Error, Tenant};
 
 /// The stream whose description says whose the account is. It never holds a message.
 pub(crate) const CLAIM: &str = "KAMAJI_TENANT";
@@ -26,6 +26,8 @@ pub(crate) enum Holding {
     Nothing,
     /// Claimed for this tenant.
     Own,
+    /// Claimed for this tenant in words that are to be replaced; what that is.
+    Outdated(Change),
     /// Without a claim, and its only bucket is this tenant's: as the Go operator leaves it.
     Adoptable,
 }
@@ -66,7 +68,7 @@ impl Observed {
     ///
     /// # Errors
     /// [`Error::Conflict`] when it is another tenant's.
-    pub fn holding(&self, tenant: &Tenant, wanted: &Record) -> Result<Holding, Error> {
+    pub fn holding(&self, tenant: &Tenant, wanted: &Wanted) -> Result<Holding, Error> {
         let schema = &tenant.schema;
         let taken = |by: &str| {
             Err(Error::Conflict {
@@ -79,9 +81,10 @@ impl Observed {
         };
         if let Some(claim) = &self.claim {
             let found = Record::find(claim);
-            return match (Record::standing(found.as_ref(), wanted), found) {
+            return match (wanted.standing(found.as_ref()), found) {
                 (Standing::Own, _) => Ok(Holding::Own),
-                (_, Some(found)) => taken(&found.describe()),
+                (Standing::Outdated(change), _) => Ok(Holding::Outdated(change)),
+                (_, Some(found)) => taken(&wanted.describe(&found)),
                 (_, None) => taken("claimed by somebody unknown"),
             };
         }
@@ -96,12 +99,14 @@ impl Observed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Owner;
 
     fn holding(claim: Option<&str>, buckets: &[&str]) -> Result<Holding, String> {
         let tenant = |schema: &str| Tenant { schema: schema.into(), user: String::new(), password: None };
         let claim = claim.map(|owner| Record::new(owner, &tenant("a")).to_json().to_string());
         let observed = Observed { claim, buckets: buckets.iter().map(ToString::to_string).collect() };
-        observed.holding(&tenant("a"), &Record::new("uid", &tenant("a"))).map_err(|error| error.to_string())
+        let wanted = Wanted::new(&Owner::new("uid"), &tenant("a"), false);
+        observed.holding(&tenant("a"), &wanted).map_err(|error| error.to_string())
     }
 
     #[test]

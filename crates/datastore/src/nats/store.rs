@@ -12,13 +12,13 @@ use super::dial::Dialer;
 use crate::record::{self, Wanted};
 use crate::sessions::{Lease, Sessions};
 use crate::tenant::refuse;
-use crate::{Change, Changed, Connection, Driver, Error, Health, Leftovers, Sizes, Store, Tenant, TenantSize};
+use crate::{Change, Changed, Connection, Driver, Error, Health, Leftovers, Owner, Sizes, Store, Tenant, TenantSize};
 
 /// A NATS account that holds one tenant. See [`crate::open`].
 #[derive(Clone, Debug)]
 pub struct NatsStore {
     sessions: Arc<Sessions<Dialer>>,
-    owner: Option<Arc<str>>,
+    owner: Option<Arc<Owner>>,
     takes_over: bool,
 }
 
@@ -67,8 +67,8 @@ fn number(value: &Value, path: &str) -> Option<u64> {
 
 #[async_trait]
 impl Store for NatsStore {
-    fn for_owner(&self, owner: &str) -> Arc<dyn Store> {
-        Arc::new(Self { owner: Some(owner.into()), ..self.clone() })
+    fn on_behalf_of(&self, owner: &Owner) -> Arc<dyn Store> {
+        Arc::new(Self { owner: Some(Arc::new(owner.clone())), ..self.clone() })
     }
 
     fn taking_over(&self) -> Arc<dyn Store> {
@@ -79,10 +79,15 @@ impl Store for NatsStore {
         let record = self.check(tenant)?;
         let mut lease = self.sessions.lease(&format!("set up the bucket {:?}", tenant.schema)).await?;
         let (_, holding) = held(&mut lease, tenant, &record).await?;
-        if holding == Holding::Own {
-            return Ok(Changed::default());
-        }
         let operation = "claim it for the tenant";
+        match holding {
+            Holding::Own => return Ok(Changed::default()),
+            Holding::Outdated(change) => {
+                lease.update(operation, CLAIM, &claim::config(&record)).await?;
+                return Ok(Changed(vec![change]));
+            }
+            Holding::Nothing | Holding::Adoptable => {}
+        }
         if lease.create(operation, CLAIM, &claim::config(&record)).await?.is_none() {
             // Another was faster: this says who, and succeeds if it was the same tenant.
             held(&mut lease, tenant, &record).await?;
@@ -136,7 +141,7 @@ impl Store for NatsStore {
         lease.account(OPERATION).await?;
         let version = lease.session().map(|session| session.version.clone()).unwrap_or_default();
         drop(lease);
-        Ok(Health { version, warnings: self.sessions.silent(OPERATION).await })
+        Ok(Health { version, silent: self.sessions.silent(OPERATION).await, warnings: Vec::new() })
     }
 
     async fn sizes(&self, tenants: &[Tenant]) -> Result<Sizes, Error> {

@@ -1,4 +1,4 @@
-//! The requests to JetStream that are needed: account, names, look, make, delete.
+//! The requests to JetStream that are needed: account, names, look, make, change, delete.
 
 use std::sync::Arc;
 
@@ -97,6 +97,11 @@ impl Lease<'_, Dialer> {
     /// Makes a stream; `None` when there is another of its name. One that is there just so is fine.
     pub async fn create(&mut self, operation: &str, name: &str, config: &Value) -> Result<Option<Value>, Error> {
         self.ask(operation, &format!("STREAM.CREATE.{name}"), config, Some(Refusal::Exists)).await
+    }
+
+    /// Changes the configuration of a stream that is there.
+    pub async fn update(&mut self, operation: &str, name: &str, config: &Value) -> Result<(), Error> {
+        self.ask(operation, &format!("STREAM.UPDATE.{name}"), config, None).await.map(drop)
     }
 
     /// Deletes a stream with all that it holds; one that is gone is not missed.

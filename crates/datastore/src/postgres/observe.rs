@@ -2,9 +2,9 @@
 
 use super::dial::Dialer;
 use super::query::get;
-use crate::record::{Record, Standing};
+use crate::record::{Record, Standing, Wanted};
 use crate::sessions::Lease;
-use crate::{Error, Tenant};
+use crate::{Change, Error, Tenant};
 
 /// A role of the tenant's user name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(crate) enum Holding {
     Nothing,
     /// Recorded as this tenant's.
     Own,
+    /// Recorded as this tenant's in words that are to be replaced; what that is.
+    Outdated(Change),
     /// Without a record, and just as the Go operator makes it: a plain role that owns this one database.
     Adoptable,
 }
@@ -103,7 +105,7 @@ impl Observed {
     ///
     /// # Errors
     /// [`Error::Conflict`] when it is somebody else's.
-    pub fn holding(&self, tenant: &Tenant, wanted: &Record) -> Result<Holding, Error> {
+    pub fn holding(&self, tenant: &Tenant, wanted: &Wanted) -> Result<Holding, Error> {
         let Tenant { schema, user, .. } = tenant;
         let conflict = |detail: String| Err(Error::Conflict { detail });
         let (role, database) = match (&self.role, &self.database) {
@@ -118,14 +120,15 @@ impl Observed {
             ));
         }
         let found = role.comment.as_deref().and_then(Record::find);
-        match Record::standing(found.as_ref(), wanted) {
+        match wanted.standing(found.as_ref()) {
             Standing::Foreign => {
-                let whose = found.map(|found| found.describe()).unwrap_or_default();
+                let whose = found.map(|found| wanted.describe(&found)).unwrap_or_default();
                 conflict(format!(
                     "the role {user:?} on the datastore was {whose}; choose another user, or delete that tenant first"
                 ))
             }
             Standing::Own => Ok(Holding::Own),
+            Standing::Outdated(change) => Ok(Holding::Outdated(change)),
             Standing::Unrecorded => {
                 let is_plain = !role.powerful && role.member_of.is_empty() && role.owns_besides.is_empty();
                 let owns = database.as_ref().is_some_and(|database| database.owner == *user);

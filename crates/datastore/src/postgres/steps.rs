@@ -32,13 +32,18 @@ pub(crate) fn missing(
             Change::UserAdded,
         )),
         Some(present) => {
-            if holding == Holding::Adoptable {
-                steps.push(step(
+            let change = match holding {
+                Holding::Adoptable => Some(Change::OwnerRecorded),
+                Holding::Outdated(change) => Some(change),
+                Holding::Nothing | Holding::Own => None,
+            };
+            steps.extend(change.map(|change| {
+                step(
                     format!("record the owner of the role {user:?}"),
                     format!("COMMENT ON ROLE {role} IS {}", literal(&record.below(present.comment.as_deref()))),
-                    Change::OwnerRecorded,
-                ));
-            }
+                    change,
+                )
+            }));
             if present.powerful {
                 steps.push(step(
                     format!("restrict the role {user:?}"),
@@ -120,13 +125,15 @@ fn verifier(password: &Secret) -> String {
 mod tests {
     use super::super::observe::{Database, Role};
     use super::*;
+    use crate::Owner;
+    use crate::record::Wanted;
 
     fn tenant() -> Tenant {
         Tenant { schema: "a\"b".into(), user: "u'x".into(), password: None }
     }
 
     fn steps(observed: &Observed, superuser: bool) -> Result<Vec<Change>, String> {
-        let record = Record::new("uid", &tenant());
+        let record = Wanted::new(&Owner::new("uid"), &tenant(), false);
         let holding = observed.holding(&tenant(), &record).map_err(|error| error.to_string())?;
         observed.refuse_foreign_database(&tenant()).map_err(|error| error.to_string())?;
         let steps = missing(observed, holding, &tenant(), &record, Some(&"secret".into()), superuser);
@@ -179,6 +186,29 @@ mod tests {
         }
         observed = Observed { role: Some(role(None)), database: None };
         assert!(steps(&observed, true).unwrap_err().contains("not made for this tenant"));
+    }
+
+    #[test]
+    fn a_record_of_the_former_uid_is_written_anew_below_an_administrators_words() {
+        let named = |uid: &str, former: Option<&str>| Owner {
+            uid: uid.into(),
+            name: Some("ns/one".into()),
+            former: former.map(str::to_owned),
+        };
+        let comment = Wanted::new(&named("old", None), &tenant(), false).below(Some("ask Ada"));
+        let role = Role { comment: Some(comment), ..role(None) };
+        let observed = Observed { role: Some(role), database: Some(database("u'x")) };
+        let restored = Wanted::new(&named("new", Some("old")), &tenant(), false);
+        let holding = observed.holding(&tenant(), &restored).unwrap();
+        let steps = missing(&observed, holding, &tenant(), &restored, None, true);
+        let [step] = steps.as_slice() else { panic!("{steps:?}") };
+        assert_eq!(step.change, Some(Change::OwnerReplaced));
+        assert!(
+            step.sql.contains("ask Ada") && step.sql.contains("\"new\"") && !step.sql.contains("old"),
+            "{}",
+            step.sql
+        );
+        observed.holding(&tenant(), &Wanted::new(&named("new", None), &tenant(), false)).unwrap_err();
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::record::{self, Wanted};
 use crate::sessions::{Lease, SLOW_TIMEOUT, Sessions};
 use crate::sql::PasswordIs;
 use crate::tenant::{OWN_LOGIN, refuse};
-use crate::{Changed, Connection, Driver, Error, Health, Leftovers, Secret, Sizes, Store, Tenant, TenantSize};
+use crate::{Changed, Connection, Driver, Error, Health, Leftovers, Owner, Secret, Sizes, Store, Tenant, TenantSize};
 
 /// The server cuts longer names off without a word, so that two could become one.
 const LONGEST_NAME: usize = 63;
@@ -28,7 +28,7 @@ const SESSIONS_END: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     sessions: Arc<Sessions<Dialer>>,
-    owner: Option<Arc<str>>,
+    owner: Option<Arc<Owner>>,
     takes_over: bool,
 }
 
@@ -158,8 +158,8 @@ async fn drop_role(lease: &mut Lease<'_, Dialer>, tenant: &Tenant) -> Result<(),
 
 #[async_trait]
 impl Store for PostgresStore {
-    fn for_owner(&self, owner: &str) -> Arc<dyn Store> {
-        Arc::new(Self { owner: Some(owner.into()), ..self.clone() })
+    fn on_behalf_of(&self, owner: &Owner) -> Arc<dyn Store> {
+        Arc::new(Self { owner: Some(Arc::new(owner.clone())), ..self.clone() })
     }
 
     fn taking_over(&self) -> Arc<dyn Store> {
@@ -262,23 +262,28 @@ impl Store for PostgresStore {
             });
         }
         drop(lease);
-        Ok(Health { version: login.version, warnings: self.sessions.silent(OPERATION).await })
+        Ok(Health { version: login.version, silent: self.sessions.silent(OPERATION).await, warnings: Vec::new() })
     }
 
     async fn sizes(&self, tenants: &[Tenant]) -> Result<Sizes, Error> {
         const OPERATION: &str = "report its size";
         let mut lease = self.sessions.lease(OPERATION).await?;
         let names: Vec<&str> = tenants.iter().map(|tenant| tenant.schema.as_str()).collect();
-        // Whom the size of a database may not be told is told nothing, rather than refused.
-        let sql = "SELECT datname::text, CASE WHEN has_database_privilege(oid, 'CONNECT') OR \
-                   pg_has_role('pg_read_all_stats', 'USAGE') THEN pg_database_size(oid) END, datname = ANY($1) \
-                   FROM pg_database";
+        // Whom the size of a database may not be told is told nothing, rather than refused. Both functions answer NULL
+        // for a database that is dropped during the query.
+        let sql = "SELECT datname::text, CASE WHEN allowed THEN pg_database_size(oid) END, datname = ANY($1), allowed \
+                   FROM (SELECT oid, datname, COALESCE(has_database_privilege(oid, 'CONNECT'), true) OR \
+                   pg_has_role('pg_read_all_stats', 'USAGE') AS allowed FROM pg_database) AS databases";
         let rows = lease.query(OPERATION, sql, &[&names]).await?;
         let (mut total, mut by_schema) = (Some(0), BTreeMap::new());
         for row in &rows {
             let asked = lease.asked(OPERATION);
             let bytes: Option<i64> = get(asked, row, 1)?;
             let bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok());
+            let is_dropped = bytes.is_none() && get(asked, row, 3)?;
+            if is_dropped {
+                continue;
+            }
             total = total.zip(bytes).map(|(total, bytes)| total + bytes);
             if get(asked, row, 2)? {
                 by_schema.insert(get(asked, row, 0)?, TenantSize { keys: None, bytes });

@@ -8,6 +8,7 @@ mod adoption;
 mod attacks;
 mod contract;
 mod credentials;
+mod former;
 mod kine;
 mod live;
 mod logs;

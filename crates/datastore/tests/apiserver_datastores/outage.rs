@@ -125,8 +125,9 @@ async fn a_dead_or_hanging_endpoint_among_several_costs_nothing_but_a_warning() 
         assert!(store.is_set_up(&tenant).await.unwrap());
         assert!(started.elapsed() < Duration::from_secs(1), "the endpoint that answers is not kept to");
         let health = store.probe().await.unwrap();
-        assert_eq!(health.warnings.len(), 2, "{health:?}");
-        assert!(health.warnings[0].contains(&dead), "{health:?}");
+        assert!(health.silent.keys().eq(&[0, 1]) && health.warnings.is_empty(), "{health:?}");
+        assert!(health.silent[&0].to_string().contains(&dead), "{health:?}");
+        assert_eq!(health.silent[&1].category(), "timeout", "{health:?}");
         assert_eq!(store.retry_after(), None);
         store.revoke(&tenant).await.unwrap();
         store.erase(&tenant).await.unwrap();
@@ -198,7 +199,8 @@ async fn a_restart_is_survived_and_a_server_that_takes_no_writes_is_passed_over(
     let store = kamaji_datastore::open(&both).unwrap().for_owner("uid-restarted");
     assert!(store.ensure_tenant(&tenant).await.unwrap().any(), "the other one has no such tenant");
     let health = store.probe().await.unwrap();
-    assert!(health.warnings.len() == 1 && health.warnings[0].contains(&server.endpoint()), "{health:?}");
+    assert!(health.silent.keys().eq(&[0]) && health.silent[&0].category() == "unavailable", "{health:?}");
+    assert!(health.sentences()[0].contains(&server.endpoint()), "{health:?}");
     store.revoke(&tenant).await.unwrap();
     store.erase(&tenant).await.unwrap();
 }
