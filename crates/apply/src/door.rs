@@ -1,5 +1,5 @@
 //! The only place where a write leaves for an API server.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, reason = "every write of the workspace goes through here")]
 
 use std::sync::Arc;
 

@@ -18,6 +18,7 @@ use std::{
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use kamaji_api::{DataStore, TenantControlPlane, contract};
+use kamaji_plan::store_users::MOST_NAMES;
 use kamaji_testkit::{api_server::ApiServer, controller_manager::ControllerManager, parts, wait::wait_for};
 use kube::{
     Api, Client,
@@ -277,6 +278,33 @@ async fn a_name_that_a_tenant_asked_for_before_hinders_no_other_change() {
     tenants.api.delete("ending", &DeleteParams::default()).await.unwrap();
     tenants.patch("ending", asks("dataStoreSchema", "theirs")).await.unwrap();
     tenants.patch("ending", json!({"metadata": {"finalizers": null}})).await.unwrap();
+}
+
+/// The API server limits what looking through a list may cost, and this policy fails open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_found_among_as_many_and_as_long_names_as_a_datastore_shows() {
+    let server = server().await;
+    let tenants = Tenants::new(server).await;
+    let client = server.client().unwrap();
+    let name = |which: &str, index: usize| format!("{which}{index:0>width$}", width = 200 - which.len());
+    let tenant = |index: usize| format!("{}/t{index:0>62}", "n".repeat(63));
+    let taken: Vec<Value> = (0..MOST_NAMES)
+        .map(|index| json!({"tenant": tenant(index), "schema": name("s", index), "user": name("u", index)}))
+        .collect();
+    store(&client, "full", "etcd", json!({"takenNames": taken})).await;
+    let last = MOST_NAMES - 1;
+    for (schema, user, field) in [
+        (name("s", last), name("u", MOST_NAMES), "spec.dataStoreSchema"),
+        (name("s", MOST_NAMES), name("u", last), "spec.dataStoreUsername"),
+    ] {
+        let told = refusal(async || tenants.tries("new", "full", named(&schema, &user)).await).await;
+        assert!(told.contains(field) && told.contains("\"full\""), "{told}");
+    }
+    tenants.tries("new", "full", named(&name("s", MOST_NAMES), &name("u", MOST_NAMES))).await.unwrap();
+    let stored = Api::<DataStore>::all(client).get("full").await.unwrap();
+    let size = serde_json::to_vec(&stored).unwrap().len();
+    println!("a DataStore with {MOST_NAMES} of the longest names has {size} bytes");
+    assert!(size < 600_000, "{size}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

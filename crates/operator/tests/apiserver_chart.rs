@@ -25,7 +25,7 @@ use kamaji_testkit::wait::wait_for;
 use kamaji_testkit::{parts, ports};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts");
@@ -193,4 +193,107 @@ async fn an_upgrade_that_would_delete_a_bundled_etcd_is_refused_until_its_comman
     let client = server.client().unwrap();
     Api::<StatefulSet>::namespaced(client.clone(), "default").get("kamaji-etcd").await.unwrap();
     Api::<kamaji_api::DataStore>::all(client).get("default").await.unwrap();
+}
+
+/// The objects that the chart renders with one of the files beside this one, and what Helm says when it refuses.
+fn rendered(values: &str, more: &[&str]) -> Result<Vec<Value>, String> {
+    let home = TempDir::new().unwrap();
+    let values = format!("{}/tests/chart/{values}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let folder = chart("kamaji");
+    let line = ["template", "kamaji", &folder, "--namespace", "kamaji-system", "--values", &values];
+    let output = Command::new(parts::helm())
+        .args(line)
+        .args(["--kube-version", "1.36.0", "--api-versions", "monitoring.coreos.com/v1"])
+        .args(more)
+        .env("HOME", home.path())
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    if !output.status.success() {
+        return Err(text(output.stderr));
+    }
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&text(output.stdout)).unwrap();
+    Ok(objects.into_iter().filter(Value::is_object).collect())
+}
+
+fn of_kind(objects: &[Value], kind: &str) -> Vec<Value> {
+    objects.iter().filter(|object| object["kind"] == kind).cloned().collect()
+}
+
+/// The only one of its kind.
+fn only(objects: &[Value], kind: &str) -> Value {
+    let mut found = of_kind(objects, kind);
+    assert_eq!(found.len(), 1, "{kind}: {found:?}");
+    found.remove(0)
+}
+
+#[test]
+fn every_key_of_the_go_operators_chart_is_accepted() {
+    let objects = rendered("go_values", &[]).unwrap();
+    let deployment = only(&objects, "Deployment");
+    assert_eq!((&deployment["metadata"]["name"], &deployment["spec"]["replicas"]), (&json!("kamaji"), &json!(1)));
+    let pod = &deployment["spec"]["template"]["spec"];
+    let manager = &pod["containers"][0];
+    let version = manager["image"].as_str().unwrap().strip_prefix("clastix/kamaji:").unwrap();
+    assert!(!version.is_empty(), "{manager}");
+    assert_eq!(pod["serviceAccountName"], "kamaji-controller-manager");
+    assert_eq!(manager["resources"]["limits"], json!({"cpu": "200m", "memory": "100Mi"}));
+    assert!(manager["args"].as_array().unwrap().contains(&json!("--datastore=default")), "{manager}");
+    for kind in ["StatefulSet", "DataStore", "EtcdCluster", "Certificate", "Issuer"] {
+        assert!(of_kind(&objects, kind).is_empty(), "etcd is not bundled, and nothing takes its place: {kind}");
+    }
+    let refusal = rendered("go_values", &["--set", "kubeconfigGenerator.enabled=true"]).unwrap_err();
+    assert!(refusal.contains("kubeconfigGenerator.enabled: "), "{refusal}");
+    let refusal = rendered("go_values", &["--set", "replicas=2"]).unwrap_err();
+    assert!(refusal.contains("replicas"), "{refusal}");
+}
+
+#[test]
+fn what_is_set_in_the_go_operators_chart_counts_here() {
+    let read = |file: &str| -> Value {
+        let path = format!("{}/tests/chart/{file}.yaml", env!("CARGO_MANIFEST_DIR"));
+        serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let keys = |values: Value| values.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(read("go_values")), keys(read("go_values_changed")), "both files have every key");
+
+    let objects = rendered("go_values_changed", &[]).unwrap();
+    let deployment = only(&objects, "Deployment");
+    let pod = &deployment["spec"]["template"]["spec"];
+    let manager = &pod["containers"][0];
+    let args = manager["args"].as_array().unwrap();
+    for argument in [
+        "--health-probe-bind-address=:9081",
+        "--metrics-bind-address=:9080",
+        "--tmp-directory=/tmp/other",
+        "--datastore=other",
+        "--zap-devel",
+        "--zap-log-level=debug",
+    ] {
+        assert!(args.contains(&json!(argument)), "{argument}: {args:?}");
+    }
+    for (found, wanted) in [
+        (&deployment["metadata"]["name"], json!("renamed")),
+        (&deployment["metadata"]["labels"]["app.kubernetes.io/name"], json!("named")),
+        (&deployment["spec"]["replicas"], json!(3)),
+        (&deployment["spec"]["template"]["metadata"]["annotations"], json!({"note": "text"})),
+        (&pod["affinity"], json!({"nodeAffinity": {}})),
+        (&pod["imagePullSecrets"], json!([{"name": "pull"}])),
+        (&pod["nodeSelector"], json!({"disk": "fast"})),
+        (&pod["securityContext"]["runAsUser"], json!(1001)),
+        (&pod["serviceAccountName"], json!("account")),
+        (&pod["tolerations"], json!([{"operator": "Exists"}])),
+        (&manager["image"], json!("mirror.example/kamaji:v9")),
+        (&manager["imagePullPolicy"], json!("IfNotPresent")),
+        (&manager["livenessProbe"]["periodSeconds"], json!(21)),
+        (&manager["readinessProbe"]["periodSeconds"], json!(11)),
+        (&manager["resources"]["limits"]["memory"], json!("1Gi")),
+        (&manager["securityContext"]["runAsGroup"], json!(1002)),
+    ] {
+        assert_eq!(*found, wanted, "{deployment}");
+    }
+    let account = only(&objects, "ServiceAccount");
+    assert_eq!(account["metadata"]["name"], "account");
+    assert_eq!(account["metadata"]["annotations"], json!({"role": "r"}));
+    assert_eq!(of_kind(&objects, "ServiceMonitor").len(), 1);
 }

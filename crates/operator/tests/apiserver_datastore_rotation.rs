@@ -16,7 +16,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use datastores::{
-    ALL, SQL, Store, eventually, is_well, login, on_each, remove, rests,
+    ALL, SQL, Store, VALIDATION, eventually, is_well, login, on_each, remove, rests,
     servers::{Login, hold, own},
     text,
 };
@@ -24,12 +24,21 @@ use k8s_openapi::{
     ByteString,
     api::{apps::v1::Deployment, core::v1::Secret},
 };
-use kamaji_api::conditions;
+use kamaji_api::{DataStore, conditions};
 use kamaji_datastore::Driver;
-use kamaji_testkit::{certificate::Authority, mariadb, ports, postgres};
+use kamaji_testkit::{
+    certificate::Authority,
+    fault_proxy::{FaultProxy, Mode},
+    mariadb, ports, postgres,
+    wait::wait_for,
+};
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use support::stage::{Stage, Subject};
+use support::{
+    SOON,
+    settle::counted,
+    stage::{Stage, Subject},
+};
 
 /// The mark of one of the tenant's Secrets on its pods.
 fn mark(deployment: &Deployment, of: &str) -> String {
@@ -352,5 +361,107 @@ async fn tls_of_a_sql_server_reaches_running_tenants_once_it_was_found_to_work()
         assert_eq!(flag(&subject.deployment().await, "--ca-file="), "/certs/ca.crt");
         live.write_as(&login(&subject).await).await.unwrap();
         remove(&subject).await;
+    }
+}
+
+/// Waits until the operator, which was just started, has looked at each of its DataStores.
+async fn has_looked(stage: &Stage) {
+    counted(&stage.operator, |counts| counts.store_passes >= 8).await;
+}
+
+/// Waits until a DataStore can be used, and names this endpoint in a warning or none at all.
+async fn warns(store: &Store, endpoint: Option<&str>) {
+    let endpoint = endpoint.map(str::to_owned);
+    let as_wanted = move |data_store: &DataStore| {
+        let status = data_store.status.as_ref().filter(|status| status.ready);
+        let found = status.and_then(|status| conditions::find(status.conditions.as_deref()?, VALIDATION));
+        found.is_some_and(|found| {
+            endpoint.as_ref().map_or(found.message.is_empty(), |endpoint| found.message.contains(endpoint))
+        })
+    };
+    wait_for(&store.api(), &store.name, SOON, as_wanted).await.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// The endpoint that a tenant's kine is told of.
+async fn told(subject: &Subject) -> String {
+    text(&subject.secret("datastore-config").await, "DB_CONNECTION_STRING")
+}
+
+/// kine is told of the first endpoint alone, so it does not help that another one answers the operator.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_endpoint_reaches_tenants_on_kine_once_it_answered_itself_and_may_then_be_away() {
+    let mut stage = Stage::start().await;
+    let closed = format!("127.0.0.1:{}", ports::free().unwrap());
+    let mut all = Vec::new();
+    for driver in [Driver::PostgreSql, Driver::MySql, Driver::Nats] {
+        let live = hold(driver).await;
+        let proxy = FaultProxy::start(live.server().unwrap().address()).await.unwrap();
+        let store = Store::ready(&stage, &live, "first").await;
+        let subject = store.tenant(&stage, "first").await;
+        let before = subject.deployment().await;
+        all.push((store, subject, before, proxy, live));
+    }
+    for (store, .., live) in &all {
+        store.patch(json!({"spec": {"endpoints": [closed, live.endpoint()]}})).await;
+    }
+    let mut new = Vec::new();
+    for (store, subject, before, _, live) in &all {
+        let sentence = store.says("ConnectionFailed", &[&closed, "spec.endpoints", "put one first that answers"]).await;
+        println!("{}: {sentence}", store.driver);
+        subject.condition(conditions::DEGRADED, "DataStoreNotReady").await;
+        stays(subject, before).await;
+        assert_eq!(told(subject).await, live.endpoint());
+        // A NATS server holds one tenant.
+        if store.driver != Driver::Nats {
+            let waits = stage.created("new", &store.name, |_| {}).await;
+            waits.condition(conditions::PROGRESSING, "DataStoreNotReady").await;
+            new.push(waits);
+        }
+    }
+    restart(&mut stage);
+    has_looked(&stage).await;
+    for (store, subject, before, _, live) in &all {
+        stays(subject, before).await;
+        assert_eq!(told(subject).await, live.endpoint());
+        store.says("ConnectionFailed", &[&closed]).await;
+    }
+    // The way out.
+    for (store, .., proxy, _) in &all {
+        store.patch(json!({"spec": {"endpoints": [proxy.address().to_string(), closed]}})).await;
+    }
+    for (store, subject, _, proxy, _) in &all {
+        warns(store, Some(&closed)).await;
+        has_rolled(subject, 2).await;
+        assert_eq!(told(subject).await, proxy.address().to_string());
+    }
+    for waits in &new {
+        is_well(waits).await;
+    }
+    // It goes away and comes back, and so does the operator meanwhile.
+    for (store, .., proxy, live) in &all {
+        store.patch(json!({"spec": {"endpoints": [proxy.address().to_string(), live.endpoint()]}})).await;
+        warns(store, None).await;
+        proxy.set(Mode::Refuse).await.unwrap();
+        warns(store, Some(&proxy.address().to_string())).await;
+    }
+    restart(&mut stage);
+    has_looked(&stage).await;
+    for (store, subject, _, proxy, _) in &all {
+        let address = proxy.address().to_string();
+        warns(store, Some(&address)).await;
+        if store.driver != Driver::Nats {
+            let late = stage.created("late", &store.name, |_| {}).await;
+            is_well(&late).await;
+            assert_eq!(told(&late).await, address);
+            new.push(late);
+        }
+        proxy.set(Mode::Pass).await.unwrap();
+        warns(store, None).await;
+        has_rolled(subject, 2).await;
+        assert_eq!(told(subject).await, address, "it was changed twice, and neither by an outage");
+    }
+    for subject in new.iter().chain(all.iter().map(|(_, subject, ..)| subject)) {
+        assert!(subject.templates().await <= 2);
+        remove(subject).await;
     }
 }

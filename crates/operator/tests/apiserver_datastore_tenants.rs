@@ -327,6 +327,34 @@ async fn a_restarted_operator_writes_nothing_and_finishes_what_was_half_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn kines_own_fields_show_when_set_and_go_when_removed() {
+    let stage = Stage::shared().await;
+    let live = hold(Driver::PostgreSql).await;
+    let store = Store::ready(stage, &live, "fields").await;
+    let subject = store.tenant(stage, "fields").await;
+    let before = subject.deployment().await;
+    let kine = |deployment: &Deployment| container(deployment, "kine").unwrap().clone();
+    let limits = |container: &Container| json!(container.resources)["limits"].clone();
+    let verbose = |container: &Container| container.args.iter().flatten().any(|argument| argument == "--debug");
+    assert!(limits(&kine(&before)).is_null() && !verbose(&kine(&before)), "{:?}", kine(&before));
+    let set = async |field: &str, value: Value| {
+        let patch = json!({"spec": {"controlPlane": {"deployment": {field: {"kine": value}}}}});
+        subject.patch::<TenantControlPlane>("fields", patch).await;
+    };
+    let limit = json!({"memory": "1Gi"});
+    set("resources", json!({"limits": limit})).await;
+    subject.back::<Deployment>("fields", |found| limits(&kine(found)) == limit).await;
+    set("resources", Value::Null).await;
+    subject.back::<Deployment>("fields", |found| limits(&kine(found)).is_null()).await;
+    set("extraArgs", json!(["--debug"])).await;
+    subject.back::<Deployment>("fields", |found| verbose(&kine(found))).await;
+    set("extraArgs", Value::Null).await;
+    subject.back::<Deployment>("fields", |found| !verbose(&kine(found))).await;
+    assert_eq!(subject.deployment().await.spec.unwrap().template, before.spec.unwrap().template);
+    remove(&subject).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_in_clear_text_has_no_certificates_and_leaves_nothing_either() {
     let stage = Stage::shared().await;
     let live = hold(Driver::PostgreSql).await;

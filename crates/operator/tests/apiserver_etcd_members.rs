@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
+use etcd_client::{Certificate, ConnectOptions, GetOptions, Identity, TlsOptions};
 use k8s_openapi::api::{
     core::v1::{Pod, Secret},
     events::v1::Event,
@@ -57,10 +57,32 @@ impl World {
         secrets.get(secret).await.unwrap().data.unwrap()[key].0.clone()
     }
 
+    /// The DataStore's endpoints.
+    async fn urls(&self, name: &str) -> Vec<String> {
+        let store = Api::<DataStore>::all(self.client.clone()).get(name).await.unwrap();
+        store.spec.endpoints.iter().map(|endpoint| format!("https://{endpoint}")).collect()
+    }
+
     /// A client of the DataStore's endpoints; as root, or without a certificate.
     async fn etcd(&self, name: &str, root: bool) -> Result<etcd_client::Client, etcd_client::Error> {
-        let store = Api::<DataStore>::all(self.client.clone()).get(name).await.unwrap();
-        let urls: Vec<String> = store.spec.endpoints.iter().map(|endpoint| format!("https://{endpoint}")).collect();
+        self.connect(name, self.urls(name).await, root).await
+    }
+
+    /// A client of each of the DataStore's endpoints, as root.
+    async fn each(&self, name: &str) -> Vec<etcd_client::Client> {
+        let mut clients = Vec::new();
+        for url in self.urls(name).await {
+            clients.push(self.connect(name, vec![url], true).await.unwrap());
+        }
+        clients
+    }
+
+    async fn connect(
+        &self,
+        name: &str,
+        urls: Vec<String>,
+        root: bool,
+    ) -> Result<etcd_client::Client, etcd_client::Error> {
         let ca = self.data(&format!("etcd-{name}-ca"), "ca.crt").await;
         let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(ca));
         if root {
@@ -83,6 +105,56 @@ impl World {
         let list = events.list(&ListParams::default()).await.unwrap().items;
         list.into_iter().filter_map(|event| event.reason).collect()
     }
+}
+
+/// Writes from one probe to the next until it is told to stop: how often it did, and what nobody took.
+struct Writer {
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicU32>,
+    task: tokio::task::JoinHandle<Vec<String>>,
+}
+
+impl Writer {
+    fn start(mut members: Vec<etcd_client::Client>) -> Self {
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&written));
+        let task = tokio::spawn(async move {
+            let mut failed = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                let key = format!("probe-{}", count.load(Ordering::Relaxed));
+                match put(&mut members, &key).await {
+                    Ok(()) => _ = count.fetch_add(1, Ordering::Relaxed),
+                    Err(errors) => failed.push(errors),
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            failed
+        });
+        Self { stop, written, task }
+    }
+
+    fn written(&self) -> u32 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    async fn stop(self) -> (u32, Vec<String>) {
+        self.stop.store(true, Ordering::Relaxed);
+        let failed = self.task.await.unwrap();
+        (self.written.load(Ordering::Relaxed), failed)
+    }
+}
+
+/// As API servers do: what one member does not take goes to the next. A new leader is there sooner than a client gives
+/// up on one member.
+async fn put(members: &mut [etcd_client::Client], key: &str) -> Result<(), String> {
+    let mut errors = Vec::new();
+    for member in members {
+        match member.put(key, "x", None).await {
+            Ok(_) => return Ok(()),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    Err(errors.join("; "))
 }
 
 fn voters(cluster: &EtcdCluster) -> Vec<(String, String)> {
@@ -115,22 +187,10 @@ async fn one_member_serves_grows_to_three_and_heals() {
     let store = Api::<DataStore>::all(world.client.clone()).get("main").await.unwrap();
     assert_eq!(store.spec.endpoints.len(), 3);
 
-    // Writes go on while a member and its data are lost.
-    let (stop, failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
-    let mut writer = world.etcd("main", true).await.unwrap();
-    let (stopped, failures) = (Arc::clone(&stop), Arc::clone(&failed));
-    let writing = tokio::spawn(async move {
-        let mut written = 0_u32;
-        while !stopped.load(Ordering::Relaxed) {
-            match writer.put(format!("probe-{written}"), "x", None).await {
-                Ok(_) => written += 1,
-                Err(_) => _ = failures.fetch_add(1, Ordering::Relaxed),
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        written
-    });
+    // Writes go on while a member and its data are lost: the other two are a quorum.
+    let writer = Writer::start(world.each("main").await);
     let before = voters(&three);
+    let written_before = writer.written();
     world.pods().delete("etcd-main-1", &DeleteParams::default()).await.unwrap();
     wait_for(&clusters(&world.client), "main", SOON, |cluster: &EtcdCluster| {
         let now = voters(cluster);
@@ -138,10 +198,15 @@ async fn one_member_serves_grows_to_three_and_heals() {
     })
     .await
     .unwrap();
+    let written_meanwhile = writer.written() - written_before;
     world.ready("main").await;
-    println!("healed after {:?}", began.elapsed());
-    stop.store(true, Ordering::Relaxed);
-    println!("{} writes, {} failed", writing.await.unwrap(), failed.load(Ordering::Relaxed));
+    println!("healed after {:?}, {written_meanwhile} writes meanwhile", began.elapsed());
+    let (written, failed) = writer.stop().await;
+    assert!(failed.is_empty(), "{} of {} writes failed: {failed:?}", failed.len(), failed.len() + written as usize);
+    assert!(written_meanwhile > 0, "writes go on while a member is replaced");
+    let all = GetOptions::new().with_prefix().with_count_only();
+    let kept = root.get("probe-", Some(all)).await.unwrap().count();
+    assert_eq!(kept, i64::from(written), "what was written is there");
     let events = world.events().await;
     for reason in ["MemberRemoved", "MemberAdded", "MemberPromoted"] {
         assert!(events.iter().any(|event| event == reason), "{reason} is told: {events:?}");

@@ -1,5 +1,5 @@
-//! For every optional field of a tenant's pods, Service and network: set it and see it in the object that it shapes,
-//! remove it and see it gone.
+//! For every optional field that shapes a tenant's Deployment or Service: set it and see it there, remove it and see it
+//! gone. What shows in the tenant's own cluster is in `apiserver_session_fields`.
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,
@@ -14,30 +14,29 @@ mod support;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use self::fields::{ELSEWHERE, Field, Kind, POD, balanced_fields, fields, known_fields, look};
+use self::fields::{
+    Field, Kind, POD, balanced_fields,
+    elsewhere::{Elsewhere, elsewhere},
+    fields, known_fields, konnectivity_fields, look, patch,
+    tenant_cluster::{agent_deployment_fields, tenant_fields},
+};
 use self::support::{Operator, SOON, create, data_store, tenant};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Secret, Service},
 };
 use kamaji_api::{TenantControlPlane, crd};
+use kamaji_pki::{KeyAlgorithm, PrivateKey};
 use kamaji_testkit::{api_server::ApiServer, wait::wait_for};
 use kube::{
     Api, Client, Resource,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 /// A field shows within milliseconds; this is for a machine that is busy with something else.
 const QUICK: Duration = Duration::from_secs(10);
-
-/// The merge patch that sets `path` below `spec`.
-fn patch(path: &str, value: Value) -> Value {
-    let parts: Vec<&str> = path.split('.').collect();
-    let inner = parts.iter().rev().fold(value, |value, part| json!({*part: value}));
-    json!({"spec": inner})
-}
 
 /// The merge patch that removes `path` below `spec`, or gives it the value that the base specification has there.
 fn reset(base: &Value, path: &str) -> Value {
@@ -158,14 +157,26 @@ impl<'a> Bench<'a> {
 }
 
 #[test]
-fn the_tables_name_every_field_that_the_crd_has() {
-    let mut named: BTreeSet<String> = fields().into_iter().chain(balanced_fields()).map(|field| field.path).collect();
-    named.extend(ELSEWHERE.iter().map(|(path, _)| (*path).to_owned()));
+fn every_field_that_the_crd_has_is_in_a_table_or_names_the_test_that_shows_it() {
+    let mut named: BTreeSet<String> =
+        [fields(), balanced_fields(), konnectivity_fields()].into_iter().flatten().map(|field| field.path).collect();
+    named.extend([tenant_fields(), agent_deployment_fields()].into_iter().flatten().map(|field| field.path.to_owned()));
+    for (path, elsewhere) in elsewhere() {
+        assert!(named.insert(path.to_owned()), "{path} is in two tables");
+        match elsewhere {
+            Elsewhere::Shown { file, test } => {
+                let source = std::fs::read_to_string(format!("{}/../../{file}", env!("CARGO_MANIFEST_DIR")));
+                let source = source.unwrap_or_else(|error| panic!("{path}: {file}: {error}"));
+                assert!(source.contains(&format!("fn {test}(")), "{path}: {file} has no {test}");
+            }
+            Elsewhere::Nothing { why } => assert!(!why.is_empty(), "{path}"),
+        }
+    }
     let known = known_fields();
-    let missing: Vec<_> = known.iter().filter(|path| !named.contains(*path)).collect();
+    assert!(known.len() > 100, "{known:#?}");
+    let missing: Vec<_> = known.difference(&named).collect();
     assert!(missing.is_empty(), "{missing:#?}");
-    let unknown: Vec<_> =
-        named.iter().filter(|path| !path.starts_with("kubernetes.") && !known.contains(*path)).collect();
+    let unknown: Vec<_> = named.difference(&known).collect();
     assert!(unknown.is_empty(), "{unknown:#?}");
 }
 
@@ -193,7 +204,18 @@ async fn every_optional_field_shows_when_set_and_goes_when_removed() {
         }),
     )
     .await;
-    tokio::join!(one(&client, &namespace, &operator), balanced(&client, &namespace, &operator));
+    create(
+        &client,
+        &tenant(&namespace, "tunnelled", "default", |spec| {
+            spec["addons"] = json!({"konnectivity": {"server": {"port": 8132}}});
+        }),
+    )
+    .await;
+    tokio::join!(
+        one(&client, &namespace, &operator),
+        balanced(&client, &namespace, &operator),
+        tunnelled(&client, &namespace, &operator),
+    );
 }
 
 async fn one(client: &Client, namespace: &str, operator: &Operator) {
@@ -203,6 +225,7 @@ async fn one(client: &Client, namespace: &str, operator: &Operator) {
     names_in_the_certificate(&bench).await;
     service_type(&bench).await;
     konnectivity(&bench).await;
+    write_permissions(&bench).await;
 }
 
 async fn balanced(client: &Client, namespace: &str, operator: &Operator) {
@@ -212,6 +235,11 @@ async fn balanced(client: &Client, namespace: &str, operator: &Operator) {
     let issuer = "--service-account-issuer=https://kubernetes.default.svc.tenant.local";
     assert!(look(deployment, &format!("{POD}/containers/{{kube-apiserver}}/args/{issuer}")).is_some());
     bench.set_and_remove_each(&balanced_fields()).await;
+}
+
+async fn tunnelled(client: &Client, namespace: &str, operator: &Operator) {
+    let bench = Bench::new(client, namespace, "tunnelled", operator).await;
+    bench.set_and_remove_each(&konnectivity_fields()).await;
 }
 
 async fn address_as_external_ip(bench: &Bench<'_>) {
@@ -279,4 +307,55 @@ async fn konnectivity(bench: &Bench<'_>) {
     bench.wait::<Service>("konnectivity", |object| look(object, "/spec/ports/{konnectivity-server}").is_some()).await;
     bench.edit(&patch("addons", Value::Null)).await;
     bench.as_before().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_made_anew_have_the_algorithm_of_the_field_while_it_is_set() {
+    const SECRET: &str = "one-api-server-certificate";
+    let server = ApiServer::start().await.unwrap();
+    server.install_crds(&crd::all().unwrap()).await.unwrap();
+    let client = server.client().unwrap();
+    let namespace = server.namespace().await.unwrap();
+    let _etcd = data_store(&client, "default").await;
+    let mut operator = Operator::start(&server, &[]);
+    create(&client, &tenant(&namespace, "one", "default", |_| {})).await;
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
+    wait_for(&deployments, "one", SOON, |_| true).await.unwrap();
+    let tenants: Api<TenantControlPlane> = Api::namespaced(client.clone(), &namespace);
+    let secrets: Api<Secret> = Api::namespaced(client, &namespace);
+    let algorithm = |secret: &Secret| {
+        let pem = &secret.data.as_ref().unwrap()["apiserver.key"].0;
+        PrivateKey::from_pem(pem).unwrap().algorithm()
+    };
+    assert_eq!(algorithm(&secrets.get(SECRET).await.unwrap()), KeyAlgorithm::EcdsaP256);
+    for (value, wanted) in [(json!("ECDSA-P384"), KeyAlgorithm::EcdsaP384), (Value::Null, KeyAlgorithm::EcdsaP256)] {
+        // Lost while nobody looks: else the same key comes back.
+        operator.kill();
+        let patch = Patch::Merge(patch("kubernetes.encryptionAlgorithm", value));
+        tenants.patch("one", &PatchParams::default(), &patch).await.unwrap();
+        secrets.delete(SECRET, &DeleteParams::default()).await.unwrap();
+        operator.resume();
+        let found = wait_for(&secrets, SECRET, SOON, |_| true).await;
+        let found = found.unwrap_or_else(|error| panic!("{error}\n{}", operator.log()));
+        assert_eq!(algorithm(&found), wanted);
+    }
+}
+
+async fn write_permissions(bench: &Bench<'_>) {
+    let tenants: Api<TenantControlPlane> = Api::namespaced(bench.client.clone(), &bench.namespace);
+    let deployments: Api<Deployment> = Api::namespaced(bench.client.clone(), &bench.namespace);
+    // While nothing answers, that is what the phase says.
+    let ready = json!({"status": {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}});
+    deployments.patch_status("one", &PatchParams::default(), &Patch::Merge(&ready)).await.unwrap();
+    let limited = |tenant: &TenantControlPlane| {
+        let phase = tenant.status.clone().unwrap_or_default().kubernetes_resources.version.status;
+        phase.is_some_and(|phase| phase.as_str() == "WriteLimited")
+    };
+    for field in ["blockCreation", "blockUpdate", "blockDeletion"] {
+        bench.edit(&patch(&format!("writePermissions.{field}"), json!(true))).await;
+        wait_for(&tenants, "one", SOON, limited).await.unwrap_or_else(|error| panic!("{field}: {error}"));
+        bench.edit(&patch("writePermissions", Value::Null)).await;
+        let free = wait_for(&tenants, "one", SOON, |tenant| !limited(tenant)).await;
+        free.unwrap_or_else(|error| panic!("no {field}: {error}"));
+    }
 }

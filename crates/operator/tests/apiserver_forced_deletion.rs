@@ -12,17 +12,23 @@
 
 mod support;
 
-use k8s_openapi::api::events::v1::Event;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    events::v1::Event,
+};
 use kamaji_api::{DataStore, TenantControlPlane, conditions};
 use kamaji_plan::reservation::Reservation;
 use kamaji_testkit::wait::{wait_for, wait_for_deletion};
 use kube::{
-    Api,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    Api, Client,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use support::{
     SOON, data_store, phase,
+    settle::{counted, counts},
     stage::{Stage, Subject},
 };
 
@@ -46,6 +52,15 @@ impl Subject {
     async fn gone(&self) {
         wait_for_deletion(&self.api::<TenantControlPlane>(), &self.name, None, SOON).await.unwrap();
     }
+}
+
+/// Deletes a DataStore, past the finalizer that its tenants are a reason for.
+async fn remove_data_store(client: &Client, name: &str) {
+    let data_stores: Api<DataStore> = Api::all(client.clone());
+    data_stores.delete(name, &DeleteParams::default()).await.unwrap();
+    let bare = json!({"metadata": {"finalizers": null}});
+    data_stores.patch(name, &PatchParams::default(), &Patch::Merge(&bare)).await.unwrap();
+    wait_for_deletion(&data_stores, name, None, SOON).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,11 +115,7 @@ async fn a_tenant_whose_datastore_object_is_gone_can_be_deleted_by_force() {
     let _etcd = data_store(&client, "doomed").await;
     let orphan = stage.created("orphan", "doomed", |_| {}).await;
     phase(&orphan.client, &orphan.namespace, "orphan", "Ready").await;
-    let data_stores: Api<DataStore> = Api::all(client);
-    data_stores.delete("doomed", &DeleteParams::default()).await.unwrap();
-    let bare = json!({"metadata": {"finalizers": null}});
-    data_stores.patch("doomed", &PatchParams::default(), &Patch::Merge(&bare)).await.unwrap();
-    wait_for_deletion(&data_stores, "doomed", None, SOON).await.unwrap();
+    remove_data_store(&client, "doomed").await;
 
     orphan.api::<TenantControlPlane>().delete("orphan", &DeleteParams::default()).await.unwrap();
     orphan.says("does not exist; create it again; to delete the tenant without its data, annotate").await;
@@ -112,4 +123,73 @@ async fn a_tenant_whose_datastore_object_is_gone_can_be_deleted_by_force() {
     orphan.gone().await;
     let told = orphan.told("DeletionForced").await.remove(0);
     assert!(told.contains("nothing will erase them"), "{told}");
+}
+
+/// Lets nobody take a finalizer off a tenant, until it is deleted: a deletion that has to be tried again and again.
+async fn keep_finalizers(subject: &Subject) -> Api<ValidatingAdmissionPolicyBinding> {
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(subject.client.clone());
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "finalizers-stay"},
+        "spec": {
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": ["kamaji.clastix.io"], "apiVersions": ["*"], "operations": ["UPDATE"],
+                "resources": ["tenantcontrolplanes"],
+            }]},
+            "validations": [{"expression": "!has(oldObject.metadata.finalizers) || (has(object.metadata.finalizers) && \
+                size(object.metadata.finalizers) >= size(oldObject.metadata.finalizers))"}],
+        },
+    });
+    policies.create(&PostParams::default(), &serde_json::from_value(policy).unwrap()).await.unwrap();
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(subject.client.clone());
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "finalizers-stay"},
+        "spec": {"policyName": "finalizers-stay", "validationActions": ["Deny"]},
+    });
+    bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+    // The API server takes a moment to heed it.
+    let began = Instant::now();
+    let (bare, dry) =
+        (json!({"metadata": {"finalizers": null}}), PatchParams { dry_run: true, ..PatchParams::default() });
+    let tenants = subject.api::<TenantControlPlane>();
+    while tenants.patch(&subject.name, &dry, &Patch::Merge(&bare)).await.is_ok() {
+        assert!(began.elapsed() < SOON, "the policy has no effect");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    bindings
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_deletion_that_takes_several_passes_is_told_once() {
+    let stage = Stage::start().await;
+    let client = stage.cluster.api_server().client().unwrap();
+    let _etcd = data_store(&client, "doomed").await;
+    let held = stage.created("held", "default", |_| {}).await;
+    let orphan = stage.created("orphan", "doomed", |_| {}).await;
+    for subject in [&held, &orphan] {
+        phase(&client, &subject.namespace, &subject.name, "Ready").await;
+    }
+    remove_data_store(&client, "doomed").await;
+    let bindings = keep_finalizers(&held).await;
+    stage.etcd.pause().unwrap();
+    for subject in [&held, &orphan] {
+        subject.force("data-stays").await;
+        subject.api::<TenantControlPlane>().delete(&subject.name, &DeleteParams::default()).await.unwrap();
+        subject.told("DeletionForced").await;
+        subject.says("could not be written").await;
+    }
+    let before = counts(&stage.operator).await.passes;
+    counted(&stage.operator, |counts| counts.passes >= before + 6).await;
+    for subject in [&held, &orphan] {
+        assert_eq!(subject.events("DeletionForced").await.len(), 1, "{}", subject.name);
+    }
+
+    bindings.delete("finalizers-stay", &DeleteParams::default()).await.unwrap();
+    for subject in [&held, &orphan] {
+        subject.gone().await;
+        assert_eq!(subject.events("DeletionForced").await.len(), 1, "{}", subject.name);
+    }
 }

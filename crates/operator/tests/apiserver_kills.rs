@@ -1,5 +1,5 @@
-//! The operator is killed at 200 random moments while tenants are created, changed and deleted: real etcd,
-//! kube-apiserver and kube-controller-manager, simulated pods.
+//! The operator is killed at 200 random moments while tenants are created, changed and deleted, and asked to end at
+//! others, every fourth time: real etcd, kube-apiserver and kube-controller-manager, simulated pods.
 //!
 //! `KAMAJI_TEST_SEED` repeats a run's choices; each run prints its own.
 
@@ -37,10 +37,14 @@ use kube::{
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use support::{Operator, SOON, data_store, tenant, witness::Witness};
+use support::{Operator, SOON, data_store, settle::counts as counts_of, tenant, witness::Witness};
 
 const TENANTS: usize = 24;
 const KILLS: usize = 200;
+/// After so many kills it is asked to end.
+const KILLS_IN_A_ROW: usize = 3;
+/// The grace that the chart gives the Pod.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// What is done to one tenant, by the number of the kill before it.
 #[derive(Debug)]
@@ -159,6 +163,25 @@ impl Driver {
     }
 }
 
+/// Asks the operator to end at some moment after it has begun: tells whether passes were still to be made then, and how
+/// long it took.
+async fn stop(operator: &mut Operator, tenants: usize, random: &mut StdRng) -> (bool, Duration) {
+    // It answers when it can be asked to end, and not before.
+    counts_of(operator).await;
+    tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
+    let ended = counts_of(operator).await.passes;
+    operator.terminate();
+    let began = Instant::now();
+    let status = operator.ended(GRACE).await;
+    assert!(
+        status.is_some_and(|status| status.success()),
+        "{status:?} after {:?}\n{}",
+        began.elapsed(),
+        operator.log()
+    );
+    (ended < tenants as u64, began.elapsed())
+}
+
 /// Users, roles and whose all keys are, superuser apart: the first element of a tenant's path, the last of a record's.
 async fn census(etcd: &mut etcd_client::Client) -> [BTreeSet<String>; 3] {
     let others = |names: &[String]| names.iter().filter(|name| *name != "root").cloned().collect();
@@ -220,13 +243,24 @@ async fn two_hundred_kills_change_no_key_and_leave_nothing_behind() {
     let lives = lives(&mut random);
 
     let began = Instant::now();
+    let (mut stops, mut at_work, mut longest) = (0, 0, Duration::ZERO);
     for kill in 0..KILLS {
         driver.step(kill, &lives, &mut random).await;
+        if kill % KILLS_IN_A_ROW == KILLS_IN_A_ROW - 1 {
+            let tenants = driver.tenants.list_metadata(&ListParams::default()).await.unwrap().items.len();
+            let (busy, took) = stop(&mut operator, tenants, &mut random).await;
+            operator.resume();
+            stops += 1;
+            at_work += usize::from(busy);
+            longest = longest.max(took);
+        }
         tokio::time::sleep(Duration::from_millis(random.random_range(30..400))).await;
         operator.kill();
         operator.resume();
     }
     let killed = began.elapsed();
+    assert!(at_work > 0, "none of {stops} stops came while there was work, seed {seed}");
+    println!("{stops} times asked to end, {at_work} times at work; longest {longest:?}");
     while !driver.waiting.is_empty() {
         driver.step(KILLS, &lives, &mut random).await;
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -208,6 +208,32 @@ async fn a_datastore_that_hangs_holds_up_its_own_tenants_only() {
     assert_eq!(users, 3, "root, here, waiting");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_for_the_pass_in_flight() {
+    let mut stage = Stage::start().await;
+    let client = stage.cluster.api_server().client().unwrap();
+    data_store_says(&client, "default", true).await;
+    stage.etcd.pause().unwrap();
+    let subject = stage.created("stopped", "default", |_| {}).await;
+    // Its pass makes keys, and waits for the datastore.
+    subject.back::<Secret>("stopped-ca", |_| true).await;
+    stage.operator.terminate();
+    let ended = stage.operator.ended(Duration::from_millis(500)).await;
+    assert!(ended.is_none(), "{ended:?}\n{}", stage.operator.log());
+    let late = stage.created("late", "default", |_| {}).await;
+    stage.etcd.resume().unwrap();
+    let began = Instant::now();
+    let ended = stage.operator.ended(Duration::from_secs(10)).await;
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}\n{}", stage.operator.log());
+    println!("stopped {:?} after the datastore was back", began.elapsed());
+    // Of one pass: nobody else has made it since.
+    subject.deployment().await;
+    assert!(late.secrets().await.is_empty(), "no new work is taken up");
+    stage.operator.resume();
+    phase(&subject.client, &subject.namespace, "stopped", "Ready").await;
+    phase(&late.client, &late.namespace, "late", "Ready").await;
+}
+
 /// Waits until the DataStore is ready or not; gives what it says.
 async fn data_store_says(client: &Client, name: &str, ready: bool) -> String {
     let as_wanted =

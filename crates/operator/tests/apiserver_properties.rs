@@ -11,7 +11,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kamaji_api::{TenantControlPlane, crd};
@@ -351,8 +351,29 @@ fn total(writes: &BTreeMap<String, u64>) -> u64 {
 
 /// What was not there before or has another resource version now.
 fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
-    let names = before.keys().chain(after.keys()).collect::<std::collections::BTreeSet<_>>();
+    let names = before.keys().chain(after.keys()).collect::<BTreeSet<_>>();
     names.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
+}
+
+/// The tenants that a log names, in the field by which people look for their lines. Every line about a tenant has it, and
+/// kube's own span around a pass, `object.ref`, says whose pass a line is of.
+fn named(log: &str) -> BTreeSet<String> {
+    let ours = ["kamaji_operator::controller::tenant_control_plane", "kamaji_operator::tenant"];
+    let mut named = BTreeSet::new();
+    for text in log.lines() {
+        let line: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let tenant = line["tenant"].as_str();
+        let of = line["object.ref"].as_str().and_then(|object| object.strip_prefix("TenantControlPlane."));
+        let of = of.and_then(|of| of.split_once('/')).and_then(|(_, name)| name.split_once('.'));
+        if let Some((name, namespace)) = of {
+            assert_eq!(tenant, Some(format!("{namespace}/{name}").as_str()), "{text}");
+            named.insert(format!("{namespace}/{name}"));
+        }
+        if ours.iter().any(|module| line["logger"].as_str().unwrap().starts_with(module)) {
+            assert!(tenant.is_some(), "{text}");
+        }
+    }
+    named
 }
 
 async fn apply(client: &Client, tenant: &TenantControlPlane) {
@@ -419,4 +440,7 @@ async fn an_unchanged_specification_causes_no_write_whatever_it_says() {
     settle(&operator, &client, &namespace, &names).await;
     let changed = changed_beside_tenants(&rested, &versions(&client, &namespace).await);
     assert_eq!(changed, Vec::<String>::new(), "without a status\n{}", operator.log());
+
+    let all: BTreeSet<String> = names.iter().map(|name| format!("{namespace}/{name}")).collect();
+    assert_eq!(named(&operator.log()), all, "each has lines of its own passes");
 }

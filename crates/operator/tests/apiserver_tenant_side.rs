@@ -255,3 +255,30 @@ async fn a_tenant_that_is_paused_sleeps_or_goes_is_left_alone() {
     deleted_and_left().await;
     assert_eq!(stage.server.version(), tenant.version());
 }
+
+/// `admin.conf` has rights only once the other one has given them to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kubeconfig_that_the_annotation_names_is_used() {
+    const KEY: &str = "kamaji.clastix.io/kubeconfig-secret-key";
+    let stage = Stage::start(|spec| spec["addons"] = json!({"kubeProxy": {}})).await;
+    stage.change(json!({"metadata": {"annotations": {KEY: "admin.conf"}}})).await;
+    let tenant = stage.serve_tenant().await;
+    let inside = tenant.client().unwrap();
+    let refused = stage
+        .reported(|tenant| {
+            let found = condition(tenant, conditions::TENANT_CONFIGURED);
+            found.is_some_and(|found| found.status == "False" && found.message.contains("\"kubernetes-admin\""))
+        })
+        .await;
+    println!("{}", condition(&refused, conditions::TENANT_CONFIGURED).unwrap().message);
+    assert!(versions(&inside).await.is_empty());
+
+    stage.change(json!({"metadata": {"annotations": {KEY: null}}})).await;
+    stage.configured().await;
+    stage.change(json!({"metadata": {"annotations": {KEY: "admin.conf"}}})).await;
+    settle(&stage.operator, &stage.client, &stage.namespace, &["one"]).await;
+    let daemon_sets: Api<DaemonSet> = Api::namespaced(inside, "kube-system");
+    daemon_sets.delete("kube-proxy", &kube::api::DeleteParams::default()).await.unwrap();
+    wait_for(&daemon_sets, "kube-proxy", SOON, |_: &DaemonSet| true).await.unwrap();
+    stage.configured().await;
+}

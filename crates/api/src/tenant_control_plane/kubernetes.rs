@@ -118,7 +118,7 @@ open_enum! {
 
 open_enum! {
     /// An admission plugin of kube-apiserver.
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "Kubernetes documents its plugins by these names")]
     pub enum AdmissionController {
         AlwaysAdmit = "AlwaysAdmit",
         AlwaysDeny = "AlwaysDeny",

@@ -81,7 +81,8 @@ pub struct ManagerArgs {
     /// Certificates that expire within this time are renewed; at least 24h.
     #[arg(long, default_value = "24h", value_parser = go::duration, value_name = "DURATION")]
     pub certificate_expiration_deadline: Duration,
-    /// /readyz turns false when something has waited for this long while nothing ends, or a watch has been broken for it.
+    /// /readyz turns false when something has waited for this long while no reconcile of its kind ends, or a watch has been
+    /// broken for it.
     /// The Go operator has no such flag.
     #[arg(long, default_value = "1m", value_parser = go::duration, value_name = "DURATION")]
     pub unready_after: Duration,

@@ -1,14 +1,17 @@
 //! The controllers, and what they share.
 
 pub mod backoff;
+mod by_hand;
 mod cache;
 pub mod context;
 pub mod data_store;
 pub mod etcd_cluster;
 mod fleet;
+mod intake;
 pub mod keyring;
 pub mod named_watch;
 mod names;
+pub mod pool;
 pub mod recent;
 pub mod stores;
 pub mod tenant_control_plane;
@@ -22,16 +25,17 @@ use tokio::sync::mpsc;
 
 use self::{
     context::Context,
-    data_store::{pool::Pool, sizes::Sampled},
+    data_store::sizes::Sampled,
     keyring::Keyring,
+    pool::Pool,
     stores::{Stores, Wake},
 };
 use crate::{
-    process::Process,
+    process::{Process, shutdown::Shutdown},
     tenant::{Sessions, Timing},
 };
 
-/// Runs every controller until a shutdown is asked for.
+/// Runs every controller until a shutdown is asked for and the passes in flight have ended.
 ///
 /// # Errors
 /// When a controller cannot go on.
@@ -61,14 +65,29 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
         Arc::clone(&sessions),
         &wake,
     );
-    let data_store_shared = data_store::Shared::new(context.clone(), stores, pool, sizes, &wake);
-    tokio::select! {
-        () = process.shutdown.requested() => {}
-        () = async { while watches.next().await.is_some() {} } => {}
-        () = tenant_control_plane::run(Arc::new(tenant_shared), tenants) => {}
-        () = data_store::run(Arc::new(data_store_shared), data_stores) => {}
-        outcome = etcd_cluster::run(Arc::new(context)) => outcome?,
-    }
+    let data_store_shared = data_store::Shared::new(context.clone(), stores.clone(), pool, sizes, &wake);
+    let shutdown = &process.shutdown;
+    let passes = async {
+        let ((), (), outcome) = tokio::join!(
+            with_the_others(shutdown, tenant_control_plane::run(Arc::new(tenant_shared), tenants)),
+            with_the_others(shutdown, data_store::run(Arc::new(data_store_shared), data_stores)),
+            with_the_others(shutdown, etcd_cluster::run(Arc::new(context))),
+        );
+        outcome
+    };
+    // The watches go on beside the last passes, which read what they fill.
+    let outcome = tokio::select! {
+        () = intake::stopped_before(&process, stores.ready()) => Ok(()),
+        () = async { while watches.next().await.is_some() {} } => Ok(()),
+        outcome = passes => outcome,
+    };
     sessions.stop_all();
-    Ok(())
+    outcome
+}
+
+/// Runs one controller. When it ends, all do: a process without one of them would be of no use, and look alive.
+async fn with_the_others<T>(shutdown: &Shutdown, controller: impl Future<Output = T>) -> T {
+    let outcome = controller.await;
+    shutdown.request();
+    outcome
 }

@@ -11,7 +11,7 @@ use k8s_openapi::api::{
 };
 use kamaji_api::{DataStore, TenantControlPlane, contract};
 use kamaji_apply::store;
-use kamaji_plan::{override_record, placement::Place};
+use kamaji_plan::{override_record, placement::Place, stored::was_set_up};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
@@ -119,6 +119,13 @@ impl Stores {
             |tenant: &TenantControlPlane| tenant.metadata.uid.as_ref().is_some_and(|uid| recorded.contains(uid));
         let concerned = all.iter().filter(|tenant| concerns(tenant, data_store) || is_recorded(tenant));
         concerned.map(|tenant| ObjectRef::from_obj(tenant.as_ref())).collect()
+    }
+
+    /// Tenants that may have waited for room on a DataStore: who has its place there keeps it, and needs no other's.
+    pub fn waiting(&self, data_store: &str) -> Vec<ObjectRef<TenantControlPlane>> {
+        let all = self.tenants.store.state();
+        let waiting = all.iter().filter(|tenant| !was_set_up(tenant) && concerns(tenant, data_store));
+        waiting.map(|tenant| ObjectRef::from_obj(tenant.as_ref())).collect()
     }
 }
 

@@ -1,9 +1,14 @@
 //! What the controllers are busy with, and whether they get anywhere: the truth behind `/readyz`.
 //!
-//! A controller says what it queued, what it works on and how its watches are. An operator that has work and finishes
-//! none of it is not ready, whatever else runs.
+//! A controller says what it queued, what it works on and how its watches are. A controller that has work and finishes
+//! none of it makes the process not ready, whatever the other controllers finish: one that looks at its objects every few
+//! seconds would hide all the rest.
+//!
+//! A pass ends when it comes to a result, and "it waits" and "it failed" are results. One that is cut at its deadline came
+//! to none, so that its object goes on waiting, through the next passes as well. Where nothing else of its controller
+//! ends, a single object whose passes are all cut looks like a controller that stands still, and counts as one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,8 +18,8 @@ use tokio::time::Instant;
 /// A reconcile is stuck when it is still in flight this long after its deadline.
 pub const DEADLINE_MARGIN: Duration = Duration::from_secs(30);
 
-/// Unless told otherwise, the queue is stuck when something waits in it for this long while no reconcile ends, and a
-/// watch that worked may be broken for this long: its store still holds what was last seen.
+/// Unless told otherwise, a controller is stuck when something waits for it for this long while none of its reconciles
+/// ends, and a watch that worked may be broken for this long: its store still holds what was last seen.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A broken watch is tried again, and fails again, within this time. One that has been silent for longer works: a watch
@@ -37,10 +42,11 @@ struct State {
     patience: Duration,
     /// No watch was announced yet, and one is to come.
     starting: bool,
-    queued: HashMap<Key, Instant>,
+    queued: HashMap<Key, Waiting>,
     in_flight: HashMap<u64, Reconcile>,
     next: u64,
-    last_end: Option<Instant>,
+    /// By controller.
+    last_end: HashMap<&'static str, Instant>,
     watches: BTreeMap<(u64, String), Watched>,
 }
 
@@ -52,17 +58,25 @@ impl Default for State {
             queued: HashMap::new(),
             in_flight: HashMap::new(),
             next: 0,
-            last_end: None,
+            last_end: HashMap::new(),
             watches: BTreeMap::new(),
         }
     }
 }
 
+/// How an object waits for a reconcile that ends.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    since: Instant,
+    /// Its last reconcile was cut: until one ends, it waits while it is worked on, too.
+    cut: bool,
+}
+
 #[derive(Debug)]
 struct Reconcile {
     key: Key,
-    /// Since when it has waited for an end, its time in the queue included.
-    queued: Instant,
+    /// Its time in the queue included.
+    waiting: Waiting,
     started: Instant,
     deadline: Duration,
 }
@@ -111,7 +125,8 @@ pub enum Stuck {
         /// Whole seconds.
         seconds: u64,
     },
-    /// An object waits for its turn and no reconcile has ended for as long as the patience lasts.
+    /// An object waits for a reconcile that ends, and none of its controller has ended for as long as the patience
+    /// lasts.
     Queued {
         /// Controller.
         controller: &'static str,
@@ -139,7 +154,7 @@ impl fmt::Display for Stuck {
                 write!(f, "the reconcile of {controller} {object} has been running for {seconds} s, past its deadline")
             }
             Self::Queued { controller, object, seconds } => {
-                write!(f, "{controller} {object} has waited for {seconds} s and no reconcile ends")
+                write!(f, "{controller} {object} has waited for {seconds} s, and no reconcile of a {controller} ends")
             }
         }
     }
@@ -165,10 +180,10 @@ impl Progress {
     /// Says that `object` (`namespace/name`) needs a reconcile. Saying it again does not restart its waiting time.
     pub fn queued(&self, controller: &'static str, object: impl Into<String>) {
         let key = Key { controller, object: object.into() };
-        self.state().queued.entry(key).or_insert_with(Instant::now);
+        self.state().queued.entry(key).or_insert_with(Waiting::now);
     }
 
-    /// Says that the object is gone and will not be reconciled.
+    /// Says that the object does not exist and will not be reconciled.
     pub fn forgotten(&self, controller: &'static str, object: impl Into<String>) {
         self.state().queued.remove(&Key { controller, object: object.into() });
     }
@@ -179,10 +194,10 @@ impl Progress {
         let key = Key { controller, object: object.into() };
         let mut state = self.state();
         let started = Instant::now();
-        let queued = state.queued.remove(&key).unwrap_or(started);
+        let waiting = state.queued.remove(&key).unwrap_or(Waiting { since: started, cut: false });
         let number = state.next;
         state.next += 1;
-        state.in_flight.insert(number, Reconcile { key, queued, started, deadline });
+        state.in_flight.insert(number, Reconcile { key, waiting, started, deadline });
         InFlight { progress: self.clone(), number, cut: false }
     }
 
@@ -210,17 +225,16 @@ impl Progress {
             if age > reconcile.deadline + DEADLINE_MARGIN {
                 let Key { controller, object } = reconcile.key.clone();
                 stuck.push(Stuck::InFlight { controller, object, seconds: age.as_secs() });
+            } else if reconcile.waiting.cut {
+                stuck.extend(state.waits_too_long(&reconcile.key, reconcile.waiting, now));
             }
         }
-        if state.last_end.is_none_or(|end| now.duration_since(end) > state.patience) {
-            for (key, since) in &state.queued {
-                let age = now.duration_since(*since);
-                if age > state.patience {
-                    let Key { controller, object } = key.clone();
-                    stuck.push(Stuck::Queued { controller, object, seconds: age.as_secs() });
-                }
-            }
+        // Who was woken during its own reconcile waits for nothing but that: however long it may take, it has a deadline.
+        let busy: HashSet<&Key> = state.in_flight.values().map(|reconcile| &reconcile.key).collect();
+        for (key, waiting) in state.queued.iter().filter(|(key, _)| !busy.contains(key)) {
+            stuck.extend(state.waits_too_long(key, *waiting, now));
         }
+        drop(busy);
         drop(state);
         stuck.sort();
         stuck
@@ -228,6 +242,22 @@ impl Progress {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn waits_too_long(&self, key: &Key, waiting: Waiting, now: Instant) -> Option<Stuck> {
+        let too_long = |since: Instant| now.duration_since(since) > self.patience;
+        let Key { controller, object } = key.clone();
+        let stands_still = self.last_end.get(controller).is_none_or(|end| too_long(*end));
+        let seconds = now.duration_since(waiting.since).as_secs();
+        (stands_still && too_long(waiting.since)).then_some(Stuck::Queued { controller, object, seconds })
+    }
+}
+
+impl Waiting {
+    fn now() -> Self {
+        Self { since: Instant::now(), cut: false }
     }
 }
 
@@ -258,7 +288,7 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// Says that the reconcile was cut at its deadline: that is no progress, and its object has waited since it began.
+    /// Says that the reconcile was cut at its deadline: that is no progress, and its object goes on waiting.
     pub fn cut(mut self) {
         self.cut = true;
     }
@@ -267,12 +297,12 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let mut state = self.progress.state();
-        let ended = state.in_flight.remove(&self.number);
-        match ended {
-            Some(Reconcile { key, queued, .. }) if self.cut => {
-                state.queued.entry(key).or_insert(queued);
-            }
-            Some(_) | None => state.last_end = Some(Instant::now()),
+        let Some(Reconcile { key, waiting, .. }) = state.in_flight.remove(&self.number) else { return };
+        if self.cut {
+            // Woken meanwhile or not, it has waited since before this reconcile.
+            state.queued.insert(key, Waiting { since: waiting.since, cut: true });
+        } else {
+            state.last_end.insert(key.controller, Instant::now());
         }
     }
 }
@@ -317,119 +347,4 @@ impl Drop for Watch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DEADLINE: Duration = Duration::from_secs(30);
-    const TENANT: &str = "TenantControlPlane";
-
-    async fn pass(time: Duration) {
-        tokio::time::advance(time).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn is_not_ready_until_every_watch_delivered() {
-        let progress = Progress::starting(PATIENCE);
-        assert_eq!(progress.stuck(), [Stuck::Starting]);
-        let (tenants, secrets) = (progress.watch("TenantControlPlanes"), progress.watch("Secrets"));
-        tenants.ready();
-        secrets.broken(&"forbidden");
-        let stuck = progress.stuck();
-        assert_eq!(stuck.len(), 1);
-        assert_eq!(stuck[0].to_string(), "the watch of Secrets has not delivered its objects yet: forbidden");
-        secrets.ready();
-        assert_eq!(progress.stuck(), []);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn tolerates_a_short_break_of_a_watch_and_reports_a_long_one() {
-        let progress = Progress::new();
-        let watch = progress.watch("Secrets");
-        watch.ready();
-        watch.broken(&"connection refused");
-        for _ in 0..4 {
-            pass(PATIENCE / 4).await;
-            watch.broken(&"timed out");
-            assert_eq!(progress.stuck(), []);
-        }
-        pass(Duration::from_secs(1)).await;
-        let stuck = progress.stuck();
-        assert_eq!(stuck[0].to_string(), "the watch of Secrets has been broken for 61 s: timed out");
-        watch.ready();
-        assert_eq!(progress.stuck(), []);
-        watch.broken(&"again");
-        drop(watch);
-        pass(PATIENCE * 2).await;
-        assert_eq!(progress.stuck(), []);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn takes_the_silence_of_a_watch_that_was_broken_for_its_return() {
-        let progress = Progress::new();
-        let watch = progress.watch("Secrets");
-        watch.ready();
-        for _ in 0..8 {
-            watch.broken(&"connection refused");
-            pass(Duration::from_secs(10)).await;
-        }
-        assert_eq!(progress.stuck().len(), 1);
-        pass(WATCH_SILENCE).await;
-        assert_eq!(progress.stuck(), []);
-        watch.broken(&"connection refused");
-        assert_eq!(progress.stuck(), [], "a new break has its own minute");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reconcile_that_was_cut_is_no_progress() {
-        let progress = Progress::new();
-        progress.queued(TENANT, "ns/t");
-        for _ in 0..2 {
-            let reconcile = progress.started(TENANT, "ns/t", DEADLINE);
-            pass(DEADLINE).await;
-            reconcile.cut();
-        }
-        assert_eq!(progress.stuck(), []);
-        pass(Duration::from_secs(1)).await;
-        assert_eq!(progress.stuck(), [Stuck::Queued { controller: TENANT, object: "ns/t".into(), seconds: 61 }]);
-        drop(progress.started(TENANT, "ns/t", DEADLINE));
-        assert_eq!(progress.stuck(), []);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn reports_a_reconcile_that_outlives_its_deadline() {
-        let progress = Progress::new();
-        let reconcile = progress.started(TENANT, "ns/t", DEADLINE);
-        let quick = progress.started(TENANT, "ns/u", DEADLINE);
-        drop(quick);
-        pass(DEADLINE + DEADLINE_MARGIN).await;
-        assert_eq!(progress.stuck(), []);
-        pass(Duration::from_secs(1)).await;
-        assert_eq!(progress.stuck(), [Stuck::InFlight { controller: TENANT, object: "ns/t".into(), seconds: 61 }]);
-        drop(reconcile);
-        assert_eq!(progress.stuck(), []);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn reports_a_queue_only_while_nothing_ends() {
-        let progress = Progress::new();
-        progress.queued(TENANT, "ns/slow");
-        pass(PATIENCE).await;
-        progress.queued(TENANT, "ns/slow");
-        drop(progress.started(TENANT, "ns/other", DEADLINE));
-        pass(PATIENCE).await;
-        assert_eq!(progress.stuck(), [], "another reconcile ended just a minute ago");
-        pass(Duration::from_secs(1)).await;
-        assert_eq!(progress.stuck(), [Stuck::Queued { controller: TENANT, object: "ns/slow".into(), seconds: 121 }]);
-        let _reconcile = progress.started(TENANT, "ns/slow", DEADLINE);
-        assert_eq!(progress.stuck(), []);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_object_that_went_away_waits_no_more() {
-        let progress = Progress::new();
-        progress.queued(TENANT, "ns/t");
-        progress.forgotten(TENANT, "ns/t");
-        pass(PATIENCE * 2).await;
-        assert_eq!(progress.stuck(), []);
-    }
-}
+mod tests;

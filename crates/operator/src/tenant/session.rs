@@ -9,7 +9,7 @@ use kamaji_plan::{
     tenant_cluster::TenantCluster,
 };
 use tokio::{
-    sync::{Semaphore, watch::Receiver},
+    sync::{Semaphore, SemaphorePermit, watch::Receiver},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -30,6 +30,9 @@ use super::{
 
 /// A session waits for its turn no longer than this: tenants that hang must not hold up others.
 const TURN: Duration = Duration::from_secs(5);
+
+/// As [`TURN`], for what was in place before: it is to be back within five seconds, however many tenants hang.
+const HEALING_TURN: Duration = Duration::from_secs(1);
 
 /// Keeps the objects of one tenant in place, for as long as it is polled.
 pub(super) struct Session {
@@ -180,7 +183,11 @@ impl Session {
         let now = Instant::now();
         let is_due = |lane: &Lane| lane.due.is_some_and(|due| due <= now);
         let turns = Arc::clone(&self.turns);
-        let _turn = if lanes.iter().any(is_due) { timeout(TURN, turns.acquire()).await.ok() } else { None };
+        let patience = lanes.iter().filter(|lane| is_due(lane)).map(patience).min();
+        let _turn = match patience {
+            Some(patience) => turn(&turns, patience).await,
+            None => None,
+        };
         let mut plan = None;
         for lane in lanes.iter_mut().filter(|lane| is_due(lane)) {
             let cluster = plan.get_or_insert_with(|| {
@@ -247,6 +254,16 @@ impl Session {
     }
 }
 
+/// How long a kind whose time has come waits for the session's turn.
+fn patience(lane: &Lane) -> Duration {
+    if lane.tried { HEALING_TURN } else { TURN }
+}
+
+/// The session's turn; without one it goes on all the same.
+async fn turn(turns: &Semaphore, patience: Duration) -> Option<SemaphorePermit<'_>> {
+    timeout(patience, turns.acquire()).await.ok()?.ok()
+}
+
 /// What is reported of an API that cannot be used.
 fn away(error: &Error) -> Trouble {
     Trouble::new(error.reason(), format!("The tenant's API cannot be used: {error}."))
@@ -285,4 +302,23 @@ async fn next_line(lanes: &mut [Lane], turn: &mut usize) -> (usize, Option<Vec<u
         Poll::Pending
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn while_others_hang_what_was_in_place_is_back_in_time_and_what_is_new_waits_longer() {
+        let turns = Semaphore::new(1);
+        let began = Instant::now();
+        let hangs = turn(&turns, TURN).await;
+        assert!(hangs.is_some() && began.elapsed() == Duration::ZERO, "a free turn is taken at once");
+        let mut lane = Lane::new(Kind::ConfigMap);
+        assert!(turn(&turns, patience(&lane)).await.is_none());
+        assert_eq!(began.elapsed(), TURN);
+        lane.looked(Looked::default());
+        assert!(turn(&turns, patience(&lane)).await.is_none());
+        assert_eq!(began.elapsed(), TURN + HEALING_TURN);
+    }
 }

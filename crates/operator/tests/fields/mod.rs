@@ -1,13 +1,17 @@
 //! Which fields there are, what to set them to, and where that shows.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub mod elsewhere;
 mod place;
+pub mod tenant_cluster;
 
 use std::collections::BTreeSet;
 
 use kamaji_api::crd;
 use serde_json::{Value, json};
 
-pub use self::place::look;
+pub use self::place::{look, patch};
 
 /// Which object shows a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,36 +286,43 @@ pub fn balanced_fields() -> Vec<Field> {
     ]
 }
 
-/// Fields that no row of the tables sets, and why.
-pub const ELSEWHERE: &[(&str, &str)] = &[
-    ("controlPlane.deployment.resources.kine", "a tenant on etcd has no kine"),
-    ("controlPlane.deployment.extraArgs.kine", "a tenant on etcd has no kine"),
-    ("controlPlane.deployment.probes.liveness.successThreshold", "Kubernetes allows only 1"),
-    ("controlPlane.deployment.probes.startup.successThreshold", "Kubernetes allows only 1"),
-    ("controlPlane.deployment.probes.apiServer.liveness.successThreshold", "Kubernetes allows only 1"),
-    ("controlPlane.deployment.probes.apiServer.startup.successThreshold", "Kubernetes allows only 1"),
-    ("controlPlane.deployment.probes.controllerManager.liveness.successThreshold", "Kubernetes allows only 1"),
-    ("controlPlane.deployment.probes.controllerManager.startup.successThreshold", "Kubernetes allows only 1"),
-    ("controlPlane.deployment.probes.scheduler.liveness.successThreshold", "Kubernetes allows only 1"),
-    ("controlPlane.deployment.probes.scheduler.startup.successThreshold", "Kubernetes allows only 1"),
-    ("controlPlane.service.serviceType", "required; changed by its own steps"),
-    ("networkProfile.allowAddressAsExternalIP", "needs an address; its own step"),
-    ("networkProfile.certSANs", "shows in the certificate; its own step"),
-    ("networkProfile.loadBalancerClass", "cannot change; set at creation"),
-    ("networkProfile.clusterDomain", "cannot change; set at creation"),
-    ("networkProfile.dnsServiceIPs", "shows in the tenant cluster only"),
-];
+/// Fields of a tenant with konnectivity.
+pub fn konnectivity_fields() -> Vec<Field> {
+    let at = |name: &str| format!("addons.konnectivity.server.{name}");
+    let shown = |name: &str| format!("{POD}/containers/{{konnectivity-server}}/{name}");
+    vec![
+        field(&at("port"), json!(8142), Front, "/spec/ports/{konnectivity-server}/port", json!(8142)),
+        field(&at("port"), json!(8142), Pods, &shown("args/--agent-port=8142"), json!(true)),
+        field(
+            &at("version"),
+            json!("v0.99.1"),
+            Pods,
+            &shown("image"),
+            json!("registry.k8s.io/kas-network-proxy/proxy-server:v0.99.1"),
+        ),
+        field(&at("image"), json!("mirror.example/s"), Pods, &shown("image"), json!("mirror.example/s:v0.36.0")),
+        copied(&at("resources"), json!({"limits": {"memory": "1Gi"}}), Pods, &shown("resources")),
+        field(&at("extraArgs"), json!(["--v=7"]), Pods, &shown("args/--v=7"), json!(true)),
+        copied(&at("securityContext"), json!({"runAsUser": 1001}), Pods, &shown("securityContext")),
+    ]
+}
 
 /// Types of Kubernetes that are copied as a whole.
-const WHOLE: &[&str] = &["affinity", "strategy", "podSecurityContext"];
+const WHOLE: [&str; 5] = [
+    "addons.konnectivity.server.resources",
+    "addons.konnectivity.server.securityContext",
+    "controlPlane.deployment.affinity",
+    "controlPlane.deployment.podSecurityContext",
+    "controlPlane.deployment.strategy",
+];
 
-/// Every field below the sections that shape Deployment and Service, from the CRD.
+/// Every field below `spec`, from the CRD.
 pub fn known_fields() -> BTreeSet<String> {
     fn walk(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
         let last = path.rsplit('.').next().unwrap();
         // Below a component stand the probes' own fields; elsewhere a type of Kubernetes.
         let of_component = COMPONENTS.iter().any(|(component, ..)| *component == last) || last == "kine";
-        let whole = WHOLE.contains(&last) || (of_component && !path.contains("probes"));
+        let whole = WHOLE.contains(&path) || (of_component && !path.contains("probes"));
         match schema["properties"].as_object() {
             Some(fields) if !whole => {
                 for (name, schema) in fields {
@@ -326,10 +337,9 @@ pub fn known_fields() -> BTreeSet<String> {
     let crd = serde_json::to_value(crd).unwrap();
     let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
     let mut found = BTreeSet::new();
-    let control_plane = &spec["controlPlane"]["properties"];
-    walk(&control_plane["deployment"], "controlPlane.deployment", &mut found);
-    walk(&control_plane["service"], "controlPlane.service", &mut found);
-    walk(&spec["networkProfile"], "networkProfile", &mut found);
+    for (name, schema) in spec.as_object().unwrap() {
+        walk(schema, name, &mut found);
+    }
     found
 }
 

@@ -1,6 +1,13 @@
-//! Finds a place in an object.
+//! Finds a place in an object, and makes one.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+/// The merge patch that sets `path` below `spec`.
+pub fn patch(path: &str, value: Value) -> Value {
+    let parts: Vec<&str> = path.split('.').collect();
+    let inner = parts.iter().rev().fold(value, |value, part| json!({*part: value}));
+    json!({"spec": inner})
+}
 
 /// What is at `place`, written as for a [`super::Field`].
 pub fn look(object: &Value, place: &str) -> Option<Value> {

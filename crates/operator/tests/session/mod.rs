@@ -59,14 +59,24 @@ impl Side {
     }
 
     pub fn keep(&self, wish: &Wish) {
-        self.sessions.keep(UID, ObjectRef::new("one").within("tenants"), wish.clone());
+        self.keep_as(UID, wish);
+    }
+
+    /// As [`Side::keep`], as one of several tenants.
+    pub fn keep_as(&self, uid: &str, wish: &Wish) {
+        self.sessions.keep(uid, ObjectRef::new(uid).within("tenants"), wish.clone());
     }
 
     /// Waits for a report.
     pub async fn reports(&mut self, wanted: impl Fn(&TenantReport) -> bool) -> TenantReport {
+        self.reports_as(UID, wanted).await
+    }
+
+    /// As [`Side::reports`], of one of several tenants.
+    pub async fn reports_as(&mut self, uid: &str, wanted: impl Fn(&TenantReport) -> bool) -> TenantReport {
         let began = Instant::now();
         loop {
-            let report = self.sessions.report(UID).unwrap();
+            let report = self.sessions.report(uid).unwrap();
             if wanted(&report) {
                 return report;
             }

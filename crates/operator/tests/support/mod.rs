@@ -6,7 +6,7 @@ pub mod settle;
 pub mod stage;
 pub mod witness;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::ExitStatus, time::Duration};
 
 use kamaji_api::{DataStore, TenantControlPlane};
 use kamaji_testkit::{
@@ -81,6 +81,25 @@ impl Operator {
     /// Kills it without a chance to tidy up.
     pub fn kill(&mut self) {
         self.process = None;
+    }
+
+    /// Asks it to end, and returns at once.
+    pub fn terminate(&self) {
+        self.process.as_ref().unwrap().terminate().unwrap();
+    }
+
+    /// How it ended; nothing while it runs on for `within`.
+    pub async fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
+        let process = self.process.as_mut().unwrap();
+        let ended = async {
+            loop {
+                if let Some(status) = process.exited().unwrap() {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(within, ended).await.ok()
     }
 
     /// Port of 127.0.0.1 that its metrics are served on.

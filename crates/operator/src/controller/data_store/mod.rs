@@ -1,8 +1,8 @@
 //! The controller of DataStores: opens them, says whether they can be used, and keeps them while they are in use.
 
 pub mod credentials;
+mod first_endpoint;
 mod places;
-pub mod pool;
 mod reason;
 mod reserved;
 pub mod sizes;
@@ -30,11 +30,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::Instrument;
 
-use self::{
+use self::sizes::Sampled;
+use super::{
+    backoff::Backoff,
+    context::Context,
+    intake,
+    named_watch::NamedWatch,
+    names,
     pool::{Opened, Pool},
-    sizes::Sampled,
+    stores::Stores,
 };
-use super::{backoff::Backoff, context::Context, named_watch::NamedWatch, names, stores::Stores};
 
 /// Condition that says whether the DataStore can be used.
 pub const VALIDATION: &str = "kamaji.clastix.io/DataStoreValidation";
@@ -79,10 +84,11 @@ impl Shared {
     }
 }
 
-/// Runs until `wake` is closed.
+/// Runs until a stop is asked for and the passes in flight have ended.
 pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<DataStore>>) {
     let store = shared.stores.data_stores.store.clone();
-    let queue = UnboundedReceiverStream::new(wake).map(Ok::<_, std::convert::Infallible>);
+    let process = shared.context.process.clone();
+    let queue = intake::queue(&process, names::DATA_STORE, UnboundedReceiverStream::new(wake));
     let reconcile = |data_store: Arc<DataStore>, shared: Arc<Shared>| {
         let span = tracing::info_span!("datastore", data_store = data_store.name_any());
         Box::pin(
@@ -94,6 +100,7 @@ pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<DataStor
         .for_each(|ended| {
             // It went without its finalizer being taken off by us.
             if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = ended {
+                intake::forget(&process, names::DATA_STORE, None, &gone.name);
                 shared.close(&gone.name);
             }
             std::future::ready(())
@@ -103,11 +110,19 @@ pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<DataStor
 
 async fn reconcile(data_store: Arc<DataStore>, shared: &Shared) -> Action {
     let process = &shared.context.process;
-    process.leadership.acquired().await;
-    shared.stores.ready().await;
+    let may_begin = async {
+        process.leadership.acquired().await;
+        shared.stores.ready().await;
+    };
+    if !intake::goes_on(process, may_begin).await {
+        return Action::await_change();
+    }
     let name = data_store.name_any();
     // Deleted since it was queued: on a standby that may be long ago.
-    let Some(data_store) = shared.stores.data_stores.get(None, &name) else { return Action::await_change() };
+    let Some(data_store) = shared.stores.data_stores.get(None, &name) else {
+        intake::forget(process, names::DATA_STORE, None, &name);
+        return Action::await_change();
+    };
     let busy = process.progress.started(names::DATA_STORE, &name, DEADLINE);
     let began = std::time::Instant::now();
     let ended = tokio::time::timeout(DEADLINE, pass(&data_store, shared)).await;
@@ -170,10 +185,12 @@ async fn check(data_store: &DataStore, shared: &Shared) -> Result<String, Fault>
         Ok(health) => {
             let known = shared.pool.get(&name).is_some_and(|known| Arc::ptr_eq(&known, &opened));
             if !known {
+                // The pool keeps what was open before: tenants have it.
+                first_endpoint::check(data_store, &health)?;
                 shared.pool.put(&name, opened);
                 wake_tenants(&name, shared);
             }
-            Ok(health.warnings.join(". "))
+            Ok(health.sentences().join(". "))
         }
         // The pool keeps what is open: its circuit fails fast, and tenants that need nothing go on.
         Err(error) => Err((reason::of_call(&error, &data_store.spec), error.to_string())),

@@ -41,7 +41,7 @@ use kube::{
 use tracing::Instrument;
 
 use self::{error::Error, issue::Issued, members::Healed, observe::Observed, stores::Stores};
-use super::{backoff::Backoff, context::Context, names::ETCD_CLUSTER};
+use super::{backoff::Backoff, context::Context, intake, names::ETCD_CLUSTER};
 
 /// Deadline of one pass: three members may be defragmented in it, a minute each.
 const DEADLINE: Duration = Duration::from_mins(5);
@@ -91,8 +91,7 @@ pub async fn run_with(context: Arc<Context>, addresses: Addresses) -> anyhow::Re
     let process = &context.process;
     let (stores, wakes) = Stores::watch(process, &process.options.pod_namespace);
     let store = stores.clusters.store.clone();
-    let shutdown = process.shutdown.clone();
-    let queue = wakes.map(Ok::<_, Infallible>).take_until(async move { shutdown.requested().await });
+    let queue = intake::queue(process, ETCD_CLUSTER, wakes);
     let shared = Arc::new(Shared {
         context: context.as_ref().clone(),
         addresses,
@@ -108,18 +107,35 @@ pub async fn run_with(context: Arc<Context>, addresses: Addresses) -> anyhow::Re
         Box::pin(async move { Ok::<_, Infallible>(reconcile(&cluster, &shared).await) }.instrument(span))
     };
     let never = |_: Arc<EtcdCluster>, error: &Infallible, _: Arc<Shared>| match *error {};
-    applier(reconcile, never, shared, store, queue, Config::default()).for_each(|_| std::future::ready(())).await;
+    let passes = applier(reconcile, never, Arc::clone(&shared), store, queue, Config::default()).for_each(|ended| {
+        if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = ended {
+            intake::forget(process, ETCD_CLUSTER, None, &gone.name);
+        }
+        std::future::ready(())
+    });
+    tokio::select! {
+        () = intake::stopped_before(process, shared.stores.ready()) => {}
+        () = passes => {}
+    }
     Ok(())
 }
 
 async fn reconcile(cluster: &EtcdCluster, shared: &Shared) -> Action {
     let process = &shared.context.process;
-    process.leadership.acquired().await;
-    shared.stores.ready().await;
+    let may_begin = async {
+        process.leadership.acquired().await;
+        shared.stores.ready().await;
+    };
+    if !intake::goes_on(process, may_begin).await {
+        return Action::await_change();
+    }
     let name = cluster.name_any();
     // Deleted since it was queued.
-    let Some(cluster) = shared.stores.clusters.get(None, &name) else { return Action::await_change() };
-    let _busy = process.progress.started(ETCD_CLUSTER, &*name, DEADLINE);
+    let Some(cluster) = shared.stores.clusters.get(None, &name) else {
+        intake::forget(process, ETCD_CLUSTER, None, &name);
+        return Action::await_change();
+    };
+    let busy = process.progress.started(ETCD_CLUSTER, &*name, DEADLINE);
     let began = Instant::now();
     let (action, result) = match tokio::time::timeout(DEADLINE, pass(&cluster, shared)).await {
         Ok(Ok(action)) => {
@@ -130,7 +146,11 @@ async fn reconcile(cluster: &EtcdCluster, shared: &Shared) -> Action {
             tracing::warn!(error = &error as &dyn std::error::Error, "the pass ended early and is repeated");
             (Action::requeue(shared.backoff.next(&name)), error.category())
         }
-        Err(_) => (Action::requeue(shared.backoff.next(&name)), "deadline"),
+        Err(_) => {
+            busy.cut();
+            tracing::warn!(seconds = DEADLINE.as_secs(), "the pass took longer than its deadline and was cut");
+            (Action::requeue(shared.backoff.next(&name)), "deadline")
+        }
     };
     process.metrics.reconcile_ended(ETCD_CLUSTER, result, began.elapsed());
     action

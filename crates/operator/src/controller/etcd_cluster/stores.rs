@@ -169,7 +169,7 @@ impl Clusters {
             Seen::There(cluster) => {
                 self.known.insert(cluster.name_any());
                 if !cache.recent.echoes(cluster) {
-                    self.queue(&cluster.name_any());
+                    self.waker.wake(&cluster.name_any());
                 }
             }
             Seen::Gone(cluster) => {
@@ -183,19 +183,11 @@ impl Clusters {
                     self.process.progress.forgotten(ETCD_CLUSTER, gone.as_str());
                 }
                 for name in &there {
-                    self.queue(name);
+                    self.waker.wake(name);
                 }
                 self.known = there;
             }
         }
-    }
-
-    fn queue(&self, name: &str) {
-        // A standby takes up nothing, so that nothing waits for it.
-        if self.process.leadership.is_held() {
-            self.process.progress.queued(ETCD_CLUSTER, name);
-        }
-        self.waker.wake(name);
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use k8s_openapi::api::core::v1::Secret;
 use kamaji_api::{DataStore, TenantControlPlane, contract};
 use kamaji_plan::{
-    claim::{self, used_store},
+    claim::{self, is_held, used_store},
     control_plane::names::TenantSecret,
     placement::Place,
     reservation::Reservation,
@@ -36,13 +36,38 @@ pub struct Tenants {
     known: HashMap<String, Known>,
 }
 
-/// What DataStores must learn of a tenant, and what is needed when it is gone.
-#[derive(PartialEq, Eq)]
+/// What DataStores and other tenants must learn of a tenant, and what is needed when it is gone.
+#[derive(Clone, PartialEq, Eq)]
 struct Known {
     uid: String,
     uses: BTreeSet<String>,
+    /// It may have something on a datastore.
+    held: bool,
     counted: Option<String>,
     names: Option<StoreIdentity>,
+}
+
+impl Known {
+    fn of(tenant: &TenantControlPlane) -> Self {
+        Self {
+            uid: tenant.uid().unwrap_or_default(),
+            uses: data_store_names(tenant),
+            held: is_held(tenant),
+            counted: used_store(tenant),
+            names: claim::told(tenant),
+        }
+    }
+
+    /// Whether somebody else may now have a name, on one of the DataStores at least, that was this tenant's before.
+    fn frees(&self, now: &Self) -> bool {
+        let was_undecided = self.held && self.counted.is_none();
+        let left = self.counted.is_some() && self.counted != now.counted;
+        self.uid != now.uid
+            || self.names != now.names
+            || left
+            || (was_undecided && now.counted.is_some())
+            || !self.uses.is_subset(&now.uses)
+    }
 }
 
 impl Tenants {
@@ -90,30 +115,25 @@ impl Tenants {
     }
 
     fn wake(&self, tenant: &TenantControlPlane) {
-        // A standby takes up nothing, however long its queue: that is no reason to call it stuck.
-        if self.process.leadership.is_held() {
-            self.process.progress.queued(names::TENANT_CONTROL_PLANE, object_key(tenant));
-        }
         let _ = self.wake.tenants.send(ObjectRef::from_obj(tenant));
     }
 
     fn learn(&mut self, tenant: &TenantControlPlane) {
-        let known = Known {
-            uid: tenant.uid().unwrap_or_default(),
-            uses: data_store_names(tenant),
-            counted: used_store(tenant),
-            names: claim::told(tenant),
-        };
-        let before = self.known.get(&object_key(tenant));
-        if before == Some(&known) {
+        let known = Known::of(tenant);
+        let before = self.known.insert(object_key(tenant), known.clone());
+        if before.as_ref() == Some(&known) {
             return;
         }
-        if let Some(before) = before.filter(|before| before.uid != known.uid) {
-            self.sessions.stop(&before.uid);
+        if let Some(before) = &before {
+            if before.uid != known.uid {
+                self.sessions.stop(&before.uid);
+            }
+            if before.frees(&known) {
+                self.wake_heirs(before);
+            }
         }
-        let former = before.map(|before| before.uses.clone()).unwrap_or_default();
+        let former = before.map(|before| before.uses).unwrap_or_default();
         self.recount(former.union(&known.uses));
-        self.known.insert(object_key(tenant), known);
     }
 
     fn forget(&mut self, key: &str) {
@@ -121,7 +141,18 @@ impl Tenants {
         if let Some(known) = self.known.remove(key) {
             self.keyring.drop_tenant(&known.uid);
             self.sessions.stop(&known.uid);
+            self.wake_heirs(&known);
             self.recount(&known.uses);
+        }
+    }
+
+    /// Whoever was refused a name because it was this tenant's. What its DataStore says of its users is no help: others
+    /// come and go with it, and a UID is nobody else's name on any DataStore.
+    fn wake_heirs(&self, former: &Known) {
+        for tenant in self.stores.tenants.store.state() {
+            if claim::asks_for(&tenant, &former.uid, former.names.as_ref()) {
+                self.wake(&tenant);
+            }
         }
     }
 
@@ -190,22 +221,24 @@ impl DataStores {
     }
 
     fn learn(&mut self, data_store: &DataStore) {
+        let name = data_store.name_any();
         let now = KnownStore { verdict: verdict(data_store), tenants: occupants(data_store) };
-        let before = self.known.get(&data_store.name_any());
-        let news = before.is_none_or(|before| before.verdict != now.verdict || now.tenants < before.tenants);
-        self.known.insert(data_store.name_any(), now);
-        if news {
-            self.tell(&data_store.name_any());
-        }
+        let told = match self.known.get(&name).filter(|before| before.verdict == now.verdict) {
+            None => self.stores.concerned(&name),
+            Some(before) if now.tenants < before.tenants => self.stores.waiting(&name),
+            Some(_) => Vec::new(),
+        };
+        self.known.insert(name, now);
+        self.tell(told);
     }
 
     fn forget(&mut self, name: &str) {
         self.known.remove(name);
-        self.tell(name);
+        self.tell(self.stores.concerned(name));
     }
 
-    fn tell(&self, name: &str) {
-        for tenant in self.stores.concerned(name) {
+    fn tell(&self, tenants: Vec<ObjectRef<TenantControlPlane>>) {
+        for tenant in tenants {
             let _ = self.wake.tenants.send(tenant);
         }
     }
@@ -279,5 +312,56 @@ pub fn rescue(keyring: &Keyring, tenants: &Cache<TenantControlPlane>, secret: &S
         if let Some(which) = which.filter(|_| lives && owner.api_version == contract::API_VERSION) {
             keyring.rescue(&owner.uid, which, secret);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kamaji_api::tenant_control_plane::DataStoreOverride;
+
+    use super::*;
+
+    /// A tenant that has its place on the DataStore `one`, and keeps resources on `two`.
+    fn tenant() -> TenantControlPlane {
+        let mut tenant = TenantControlPlane::default();
+        tenant.metadata.uid = Some("uid".to_owned());
+        tenant.metadata.finalizers = Some(vec![contract::finalizers::DATASTORE.to_owned()]);
+        tenant.spec.data_store_schema = Some("schema".to_owned());
+        let entry = DataStoreOverride { data_store: Some("two".to_owned()), ..DataStoreOverride::default() };
+        tenant.spec.data_store_overrides = Some(vec![entry]);
+        tenant.status.get_or_insert_default().storage.data_store_name = Some("one".to_owned());
+        tenant
+    }
+
+    fn frees(before: &TenantControlPlane, change: impl FnOnce(&mut TenantControlPlane)) -> bool {
+        let mut now = before.clone();
+        change(&mut now);
+        Known::of(before).frees(&Known::of(&now))
+    }
+
+    #[test]
+    fn names_are_free_for_others_when_they_change_or_their_place_does() {
+        let placed = tenant();
+        assert!(frees(&placed, |now| now.metadata.uid = Some("other".to_owned())));
+        assert!(frees(&placed, |now| now.spec.data_store_schema = Some("other".to_owned())));
+        assert!(frees(&placed, |now| now.spec.data_store_overrides = None));
+        let elsewhere = Some("three".to_owned());
+        assert!(frees(&placed, |now| now.status.get_or_insert_default().storage.data_store_name = elsewhere));
+        let mut undecided = tenant();
+        undecided.status = None;
+        assert!(frees(&undecided, |now| now.status = tenant().status), "until then they were taken everywhere");
+    }
+
+    #[test]
+    fn a_tenant_on_its_way_frees_nothing() {
+        let mut new = tenant();
+        new.status = None;
+        new.metadata.finalizers = None;
+        new.spec.data_store = Some("one".to_owned());
+        assert!(!frees(&new, |_| {}));
+        assert!(!frees(&new, |now| now.metadata.finalizers = tenant().metadata.finalizers));
+        new.metadata.finalizers = tenant().metadata.finalizers;
+        assert!(!frees(&new, |now| now.status = tenant().status));
+        assert!(!frees(&tenant(), |now| now.spec.data_store = Some("one".to_owned())));
     }
 }

@@ -47,38 +47,48 @@ pub async fn leave(
     identity: StoreIdentity,
 ) -> Result<(), Halt> {
     let reservation = Reservation::of(tenant, identity);
-    let fate = if reserve(shared, name, &reservation).await? {
+    let (key, value) = (reservation.key(), reservation.value());
+    if let Some(data_store) = find(shared, name).await? {
+        // It was told before it was written.
+        if data_store.annotations().get(&key) == Some(&value) {
+            return Ok(());
+        }
+        tell(shared, tenant, name, &reservation, true).await;
+        if record::write(shared, &data_store, (key, Some(value))).await? {
+            return Ok(());
+        }
+    }
+    tell(shared, tenant, name, &reservation, false).await;
+    Ok(())
+}
+
+/// Before it is done: afterwards there may be nobody left to tell.
+async fn tell(shared: &Shared, tenant: &TenantControlPlane, name: &str, left: &Reservation, is_reserved: bool) {
+    let fate = if is_reserved {
         "both names are reserved, and what is kept under them is erased when the DataStore can be used again"
     } else {
         "the DataStore does not exist any more, so nothing will erase them"
     };
-    let StoreIdentity { schema, user } = &reservation.identity;
+    let StoreIdentity { schema, user } = &left.identity;
     let note = format!(
         "The tenant was deleted without its data: the keys of the schema {schema:?} and the user {user:?} stay on the \
          DataStore {name}; {fate}."
     );
-    tracing::warn!(data_store = name, schema, user, "deleted by force; its data stays");
-    // Told before it is done: afterwards there may be nobody left to tell.
-    shared.context.event(tenant, EventType::Warning, "DeletionForced", "Delete", note).await;
-    Ok(())
+    if shared.told.is_news(&left.uid, &note) {
+        tracing::warn!(data_store = name, schema, user, "deleted by force; its data stays");
+        shared.context.event(tenant, EventType::Warning, "DeletionForced", "Delete", note).await;
+    }
 }
 
-/// Reserves the names on the DataStore. False when there is none of this name.
-async fn reserve(shared: &Shared, name: &str, reservation: &Reservation) -> Result<bool, Halt> {
-    let known = shared.stores.data_stores.get(None, name);
+/// The DataStore of this name.
+async fn find(shared: &Shared, name: &str) -> Result<Option<DataStore>, Halt> {
+    if let Some(known) = shared.stores.data_stores.get(None, name) {
+        return Ok(Some(known.as_ref().clone()));
+    }
+    // A watch may be late.
     let api: Api<DataStore> = Api::all(shared.context.process.client.clone());
-    let data_store = match known {
-        Some(known) => known.as_ref().clone(),
-        // A watch may be late.
-        None => match api.get_opt(name).await {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(false),
-            Err(source) => {
-                return Err(Error::Read { what: format!("DataStore {name}"), source: Box::new(source) }.into());
-            }
-        },
-    };
-    record::write(shared, &data_store, (reservation.key(), Some(reservation.value()))).await
+    let found = api.get_opt(name).await;
+    found.map_err(|source| Error::Read { what: format!("DataStore {name}"), source: Box::new(source) }.into())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
 
 use kamaji_datastore::Tenant;
 
-use crate::controller::data_store::pool::Opened;
+use crate::controller::pool::Opened;
 
 /// A datastore has no watch on its users, so they are looked at again after this long.
 const FRESH: Duration = Duration::from_mins(30);

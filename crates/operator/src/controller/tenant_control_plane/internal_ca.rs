@@ -19,7 +19,6 @@ use kube::{Api, ResourceExt, runtime::reflector::ObjectRef};
 use super::{
     Shared,
     error::{Error, Halt},
-    observe::Observed,
 };
 
 /// The last good copy of each tenant, by the tenant's UID. It comes back from here when somebody deletes it while the
@@ -93,9 +92,9 @@ pub fn copies(shared: &Shared, tenant: &TenantControlPlane, live: Option<&Deploy
     names.iter().filter_map(|copy| store.get(namespace.as_deref(), copy)).collect()
 }
 
-/// Tells the owner that the pods are about to roll, and why.
-pub async fn announce(shared: &Shared, resolved: &Resolved, observed: &Observed) {
-    let Some(live) = observed.deployment.as_deref() else { return };
+/// Tells the owner that the pods are about to roll, and why. `live` is the tenant's Deployment as it is.
+pub async fn announce(shared: &Shared, resolved: &Resolved, live: Option<&Deployment>) {
+    let Some(live) = live else { return };
     let (before, after) = (internal_ca::mounted(live), resolved.internal_ca.as_ref());
     let copy = after.and_then(|after| after.copy(&resolved.name));
     if before == copy.as_deref() {
@@ -120,14 +119,19 @@ pub fn remember(shared: &Shared, resolved: &Resolved, written: &[ConfigMap]) {
     }
 }
 
-/// Copies that pods mount: the wanted one, and until a rollout is over those of the pods before.
-pub fn still_mounted(resolved: &Resolved, observed: &Observed, live: &Deployment) -> Vec<String> {
+/// Copies that pods mount: the wanted one, and until a rollout is over those of the pods before. `present` are the
+/// tenant's ConfigMaps.
+pub fn still_mounted<'a>(
+    resolved: &Resolved,
+    present: impl Iterator<Item = &'a Arc<ConfigMap>>,
+    live: &Deployment,
+) -> Vec<String> {
     let mut names: Vec<String> = resolved.internal_ca.iter().filter_map(|ca| ca.copy(&resolved.name)).collect();
     if phase::is_progressing(live) {
         let is_copy = |found: &&Arc<ConfigMap>| {
             found.labels().get(labels::COMPONENT).is_some_and(|label| label == component::INTERNAL_CA)
         };
-        names.extend(observed.config_maps.values().filter(is_copy).map(|copy| copy.name_any()));
+        names.extend(present.filter(is_copy).map(|copy| copy.name_any()));
     }
     names
 }

@@ -9,6 +9,7 @@ pub mod error;
 mod expose;
 mod finish;
 mod force;
+mod former;
 mod granted;
 mod internal_ca;
 mod issue;
@@ -22,6 +23,7 @@ mod revision;
 mod secrets;
 mod store;
 mod tenant_side;
+mod told;
 mod vanished;
 mod write;
 
@@ -61,13 +63,15 @@ use self::{
     internal_ca::Copies,
     report::Unwritten,
     revision::Revisions,
+    told::Told,
 };
 use super::{
     context::Context,
-    data_store::pool::Pool,
+    intake,
     keyring::Keyring,
     named_watch::NamedWatch,
     names,
+    pool::Pool,
     stores::{Stores, Wake, object_key},
     timed::timed,
 };
@@ -95,6 +99,8 @@ pub struct Shared {
     pub placing: tokio::sync::Mutex<()>,
     /// What could only be told by Events.
     pub unwritten: Unwritten,
+    /// What was told once and is not told again.
+    pub told: Told,
     /// Owners' ConfigMaps with certificate authorities.
     pub authorities: NamedWatch<ConfigMap, TenantControlPlane>,
     /// The copies of them that were good.
@@ -125,6 +131,7 @@ impl Shared {
             revisions: Revisions::default(),
             placing: tokio::sync::Mutex::default(),
             unwritten: Unwritten::default(),
+            told: Told::default(),
             authorities,
             copies: Copies::default(),
             data_stores: wake.data_stores.clone(),
@@ -161,17 +168,19 @@ impl Shared {
         self.granted.forget(tenant_uid);
         self.revisions.forget(tenant_uid);
         self.unwritten.forget(tenant_uid);
+        self.told.forget(tenant_uid);
         self.copies.forget(tenant_uid);
         self.backoff.reset(tenant_uid);
     }
 }
 
-/// Runs until `wake` is closed.
+/// Runs until a stop is asked for and the passes in flight have ended.
 pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<TenantControlPlane>>) {
     let cap = shared.context.process.options.max_concurrent_reconciles;
     let cap = cap.map_or(0, |cap| u16::try_from(cap.get()).unwrap_or(u16::MAX));
     let store = shared.stores.tenants.store.clone();
-    let queue = UnboundedReceiverStream::new(wake).map(Ok::<_, std::convert::Infallible>);
+    let process = shared.context.process.clone();
+    let queue = intake::queue(&process, names::TENANT_CONTROL_PLANE, UnboundedReceiverStream::new(wake));
     let reconcile = |tenant: Arc<TenantControlPlane>, shared: Arc<Shared>| {
         let span = tracing::info_span!("tenant", tenant = object_key(tenant.as_ref()));
         vanished::settle(&shared, &ObjectRef::from_obj(tenant.as_ref()));
@@ -182,6 +191,7 @@ pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<TenantCo
         .for_each(|ended| {
             // It went without its finalizer being taken off by us.
             if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = ended {
+                intake::forget(&process, names::TENANT_CONTROL_PLANE, gone.namespace.as_deref(), &gone.name);
                 let gone = ObjectRef::new(&gone.name).within(gone.namespace.as_deref().unwrap_or_default());
                 shared.authorities.follow(&gone, BTreeSet::new());
                 vanished::settle(&shared, &gone);
@@ -193,10 +203,17 @@ pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<TenantCo
 
 async fn reconcile(tenant: Arc<TenantControlPlane>, shared: &Shared) -> Action {
     let process = &shared.context.process;
-    process.leadership.acquired().await;
-    shared.stores.ready().await;
+    let may_begin = async {
+        process.leadership.acquired().await;
+        shared.stores.ready().await;
+    };
+    if !intake::goes_on(process, may_begin).await {
+        return Action::await_change();
+    }
     // Deleted since it was queued: on a standby that may be long ago.
-    let Some(tenant) = shared.stores.tenants.get(tenant.namespace().as_deref(), &tenant.name_any()) else {
+    let (namespace, name) = (tenant.namespace(), tenant.name_any());
+    let Some(tenant) = shared.stores.tenants.get(namespace.as_deref(), &name) else {
+        intake::forget(process, names::TENANT_CONTROL_PLANE, namespace.as_deref(), &name);
         return Action::await_change();
     };
     let deadline = process.options.reconcile_timeout;
@@ -313,7 +330,7 @@ async fn steps(
     let plan = control_plane::plan(&resolved, &exposed, &issued, &stored, observed.deployment.as_deref());
     findings.exposed = Some(exposed);
     findings.issued = Some(issued);
-    internal_ca::announce(shared, &resolved, &observed).await;
+    internal_ca::announce(shared, &resolved, observed.deployment.as_deref()).await;
     let written = write::write(shared, &resolved, &observed, plan).await?;
     findings.kubeadm_checksum = written.kubeadm_checksum;
     findings.deployment = Some(written.deployment);

@@ -24,7 +24,7 @@ use super::{
     namesake::not_of_a_namesake,
     secrets,
 };
-use crate::controller::data_store::pool::Opened;
+use crate::controller::pool::Opened;
 
 /// A tenant's objects as they are now.
 pub struct Observed {

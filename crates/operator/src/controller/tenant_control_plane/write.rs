@@ -61,7 +61,7 @@ pub async fn write(shared: &Shared, resolved: &Resolved, observed: &Observed, pl
     )?;
     internal_ca::remember(shared, resolved, &config_maps);
     let mut wanted: BTreeSet<String> = config_maps.iter().map(ResourceExt::name_any).collect();
-    wanted.extend(internal_ca::still_mounted(resolved, observed, &deployment));
+    wanted.extend(internal_ca::still_mounted(resolved, observed.config_maps.values(), &deployment));
     prune(shared, resolved, observed, &wanted).await?;
     Ok(Written { kubeadm_checksum, deployment })
 }

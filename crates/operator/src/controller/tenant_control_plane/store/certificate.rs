@@ -29,7 +29,7 @@ use super::{
     overrides::Named,
     trouble::not_ready,
 };
-use crate::controller::data_store::pool::Opened;
+use crate::controller::pool::Opened;
 
 /// Makes sure of the Secret. `stores` is the tenant's own datastore and those of its overrides.
 ///

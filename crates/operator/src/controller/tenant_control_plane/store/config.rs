@@ -18,7 +18,7 @@ use super::{
     super::{Shared, error::Halt, observe::Observed, secrets},
     trouble::not_ready,
 };
-use crate::controller::data_store::pool::Opened;
+use crate::controller::pool::Opened;
 
 /// Makes sure of the Secret. `opened` is the datastore, when it can be used.
 ///

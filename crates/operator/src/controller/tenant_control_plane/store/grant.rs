@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use kamaji_api::TenantControlPlane;
-use kamaji_datastore::Tenant;
+use kamaji_api::{TenantControlPlane, contract::annotations::FORMER_UID};
+use kamaji_apply::EventType;
+use kamaji_datastore::{Change, Tenant};
 use kamaji_plan::resolve::Resolved;
 use kube::Api;
 
@@ -11,8 +12,9 @@ use super::super::{
     Shared,
     error::{Error, Halt},
     finish::Held,
+    former,
 };
-use crate::controller::data_store::pool::Opened;
+use crate::controller::pool::Opened;
 
 /// Makes sure of database, user, role and rights. Asked again only when the connection or the tenant's login changed, or
 /// the last look is old: the datastore has no watch on its users. What bears no record is the tenant's only if it
@@ -30,7 +32,8 @@ pub async fn grant(
     if shared.granted.is_fresh(&resolved.uid, name, opened, tenant) {
         return Ok(());
     }
-    let store = opened.on_behalf_of(&resolved.uid, may_adopt);
+    let owner = former::owner(shared, &resolved.tenant);
+    let store = opened.on_behalf_of(&owner, may_adopt);
     let failed = |source| Error::Store { name: name.to_owned(), source };
     if held == Held::Now || !store.is_set_up(tenant).await.map_err(failed)? {
         if held == Held::Before {
@@ -38,6 +41,16 @@ pub async fn grant(
         }
         let changed = store.ensure_tenant(tenant).await.map_err(failed)?;
         tracing::info!(data_store = name, %changed, "the tenant's rights were set up");
+        if let Some(former) = owner.former.filter(|_| changed.0.contains(&Change::OwnerReplaced)) {
+            let Tenant { schema, user, .. } = tenant;
+            let note = format!(
+                "The schema {schema:?} and the user {user:?} on the DataStore {name} were recorded for the UID {former}, which \
+                 this tenant had before, and are recorded for its present one now. The annotation {FORMER_UID} has done what \
+                 it was for."
+            );
+            let tenant = resolved.tenant.as_ref();
+            shared.context.event(tenant, EventType::Normal, "FormerDataTakenOver", "Store", note).await;
+        }
     }
     shared.granted.mark(&resolved.uid, name, opened, tenant);
     Ok(())

@@ -14,7 +14,7 @@ use super::{
     super::{Shared, error::Halt, observe::Observed, record},
     trouble::not_ready,
 };
-use crate::controller::data_store::pool::Opened;
+use crate::controller::pool::Opened;
 
 /// A datastore, when it can be used, and the name of its DataStore.
 pub type Named = (String, Option<Arc<Opened>>);

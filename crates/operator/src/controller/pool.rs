@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use kamaji_datastore::{Connection, Error, Leftovers, Store, Tenant};
+use kamaji_datastore::{Connection, Error, Leftovers, Owner, Store, Tenant};
 use kamaji_pki::Authority;
 use kamaji_plan::resolve::StoreIdentity;
 
@@ -26,16 +26,16 @@ pub struct Opened {
 impl Opened {
     /// The store for calls on behalf of a tenant. Only one that `was_set_up` may find its own in what bears no record: for
     /// others it may be an application's.
-    pub fn on_behalf_of(&self, owner: &str, was_set_up: bool) -> Arc<dyn Store> {
-        let store = self.store.for_owner(owner);
+    pub fn on_behalf_of(&self, owner: &Owner, was_set_up: bool) -> Arc<dyn Store> {
+        let store = self.store.on_behalf_of(owner);
         if was_set_up { store.taking_over() } else { store }
     }
 
-    /// Takes back what a tenant has under its names; gives what is left.
+    /// Takes back what a tenant has under its names.
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn erase(&self, owner: &str, names: &StoreIdentity, was_set_up: bool) -> Result<Leftovers, Error> {
+    pub async fn erase(&self, owner: &Owner, names: &StoreIdentity, was_set_up: bool) -> Result<Erased, Error> {
         let place = Tenant { schema: names.schema.clone(), user: names.user.clone(), password: None };
         let store = self.on_behalf_of(owner, was_set_up);
         let erased = async {
@@ -45,10 +45,20 @@ impl Opened {
         };
         match erased.await {
             // Names that are refused to a tenant which never had its place there: nothing under them is the tenant's.
-            Err(Error::InvalidName { .. } | Error::Conflict { .. }) if !was_set_up => Ok(Leftovers::default()),
-            other => other,
+            Err(Error::InvalidName { .. }) if !was_set_up => Ok(Erased::Own(Leftovers::default())),
+            Err(Error::Conflict { detail }) if !was_set_up => Ok(Erased::Foreign(detail)),
+            other => other.map(Erased::Own),
         }
     }
+}
+
+/// What became of the names of a tenant that goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Erased {
+    /// They are the tenant's, with what is left under them.
+    Own(Leftovers),
+    /// What is under them was left alone: it is not recorded as the tenant's, as this sentence says.
+    Foreign(String),
 }
 
 /// Open datastores by the name of their DataStore.
