@@ -198,8 +198,8 @@ async fn one_member_serves_grows_to_three_and_heals() {
     })
     .await
     .unwrap();
-    let written_meanwhile = writer.written() - written_before;
     world.ready("main").await;
+    let written_meanwhile = writer.written() - written_before;
     println!("healed after {:?}, {written_meanwhile} writes meanwhile", began.elapsed());
     let (written, failed) = writer.stop().await;
     assert!(failed.is_empty(), "{} of {} writes failed: {failed:?}", failed.len(), failed.len() + written as usize);

@@ -8,6 +8,9 @@ use anyhow::{Result, bail};
 use super::{STATE, daemon};
 use crate::{command, failure, layout};
 
+/// What is written of objects that `cargo xtask` applies: who made them.
+pub const FIELD_MANAGER: &str = "cargo-xtask";
+
 /// `kubectl` with a kubeconfig.
 #[derive(Debug, Clone)]
 pub struct Kubectl {
@@ -32,7 +35,8 @@ impl Kubectl {
 
     /// Applies manifests on the server's side.
     pub fn apply(&self, what: &str, manifests: &str) -> Result<()> {
-        let arguments = ["apply", "--server-side", "--force-conflicts", "--field-manager=cargo-xtask", "-f", "-"];
+        let manager = format!("--field-manager={FIELD_MANAGER}");
+        let arguments = ["apply", "--server-side", "--force-conflicts", &manager, "-f", "-"];
         let applied = command::with_input(what, self.command().args(arguments), manifests);
         applied.map(drop).map_err(|error| self.or_dead_daemon(error))
     }

@@ -52,7 +52,7 @@ pub fn local_image(binary: &Path, progress: &Progress) -> Result<Image> {
 pub enum Earlier {
     /// They go: the local cluster is the same after each `up`.
     Forgotten,
-    /// They stay, but for the image: somebody else's cluster keeps its settings.
+    /// They stay, but for the repository and the tag of the image: somebody else's cluster keeps its settings.
     Kept,
 }
 
@@ -75,7 +75,9 @@ pub fn charts(kubectl: &Kubectl, image: Option<&Image>, earlier: Earlier, progre
         }
         if let Some(image) = image.filter(|_| chart == "kamaji") {
             helm.args(["--set-string", &format!("image.repository={},image.tag={}", image.repository, image.tag)]);
-            helm.args(["--set", "image.pullPolicy=IfNotPresent"]);
+            if earlier == Earlier::Forgotten {
+                helm.args(["--set", "image.pullPolicy=IfNotPresent"]);
+            }
         }
         let log = parts::log_dir().join("helm.log");
         if let Err(error) =

@@ -67,8 +67,11 @@ fn existing(kubeconfig: &Path, image: Option<&str>, progress: &Progress) -> Resu
     parts::ensure(&parts::select(&names)?, progress)?;
     let kubectl = Kubectl::new(path);
     install::charts(&kubectl, image.as_ref(), install::Earlier::Kept, progress)?;
-    sample::create(&kubectl, progress)?;
-    sample::say_what_next(&kubectl);
+    if sample::create(&kubectl, progress)? {
+        sample::say_what_next(&kubectl);
+    } else {
+        println!("\nThe operator runs. docs/quickstart.md says how to make a tenant.");
+    }
     Ok(())
 }
 

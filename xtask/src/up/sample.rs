@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::cluster::admin_kubeconfig;
-use crate::cluster::kubectl::Kubectl;
+use crate::cluster::kubectl::{FIELD_MANAGER, Kubectl};
 use crate::layout;
 use crate::progress::Progress;
 
@@ -17,9 +17,16 @@ const LOCAL_KUBELET: &str = "{cgroupfs: cgroupfs}";
 const LOCAL_KUBE_PROXY: &str = "{configurationJSONPatches: [{op: add, path: /conntrack, value: \
                                 {maxPerCore: 0, min: 0, tcpCloseWaitTimeout: 0s, tcpEstablishedTimeout: 0s}}]}";
 
-/// Applies both and waits until the tenant is ready.
-pub fn create(kubectl: &Kubectl, progress: &Progress) -> Result<()> {
+/// Applies both and waits until the tenant is ready. In somebody else's cluster they are left alone when one of the names
+/// is taken by what we did not make; says whether the tenant is ours.
+pub fn create(kubectl: &Kubectl, progress: &Progress) -> Result<bool> {
     let step = progress.step("tenant default/sample");
+    if !is_local(kubectl.kubeconfig())
+        && let Some(taken) = taken(|object| managers(kubectl, object))?
+    {
+        step.done(&format!("left out: {taken} is there and was not made by this command"));
+        return Ok(false);
+    }
     kubectl.apply("creating the sample tenant", &manifests(kubectl.kubeconfig()))?;
     let tenant = ["--namespace=default", "tenantcontrolplane/sample"];
     for condition in ["condition=Ready", "condition=TenantConfigured"] {
@@ -28,7 +35,30 @@ pub fn create(kubectl: &Kubectl, progress: &Progress) -> Result<()> {
         }
     }
     step.done("Ready");
-    Ok(())
+    Ok(true)
+}
+
+/// The first object of the sample that belongs to somebody else. `managers` tells who wrote an object, nothing when it
+/// does not exist.
+fn taken(managers: impl Fn(&str) -> Result<String>) -> Result<Option<&'static str>> {
+    let is_ours = |managers: &str| managers.split_whitespace().any(|manager| manager == FIELD_MANAGER);
+    for object in ["etcdcluster/default", "tenantcontrolplane/sample"] {
+        let managers = managers(object)?;
+        if !managers.is_empty() && !is_ours(&managers) {
+            return Ok(Some(object));
+        }
+    }
+    // The EtcdCluster's own DataStore is the operator's work.
+    let is_foreign = managers("etcdcluster/default")?.is_empty() && !managers("datastore/default")?.is_empty();
+    Ok(is_foreign.then_some("datastore/default"))
+}
+
+fn managers(kubectl: &Kubectl, object: &str) -> Result<String> {
+    let template = "--output=jsonpath={.metadata.managedFields[*].manager}";
+    kubectl.run(
+        &format!("looking for {object}"),
+        &["--namespace=default", "get", object, "--ignore-not-found", "--show-managed-fields", template],
+    )
 }
 
 /// Both objects, as they fit the cluster of this kubeconfig.
@@ -107,6 +137,20 @@ mod tests {
         for text in [local, other] {
             assert!(!text.contains('$'), "{text}");
         }
+    }
+
+    #[test]
+    fn what_somebody_else_made_under_our_names_is_left_alone() {
+        let taken = |objects: &[(&str, &str)]| {
+            let found = |object: &str| objects.iter().find(|(name, _)| *name == object).map_or("", |(_, by)| *by);
+            taken(|object| Ok(found(object).to_owned())).unwrap()
+        };
+        assert_eq!(taken(&[]), None);
+        let ours = [("etcdcluster/default", "cargo-xtask kamaji"), ("datastore/default", "kamaji")];
+        assert_eq!(taken(&ours), None);
+        assert_eq!(taken(&[("datastore/default", "kubectl")]), Some("datastore/default"));
+        assert_eq!(taken(&[("etcdcluster/default", "kubectl kamaji")]), Some("etcdcluster/default"));
+        assert_eq!(taken(&[ours[0], ("tenantcontrolplane/sample", "kubectl")]), Some("tenantcontrolplane/sample"));
     }
 
     #[test]

@@ -247,8 +247,11 @@ impl Progress {
 
 impl State {
     fn waits_too_long(&self, key: &Key, waiting: Waiting, now: Instant) -> Option<Stuck> {
-        let too_long = |since: Instant| now.duration_since(since) > self.patience;
         let Key { controller, object } = key.clone();
+        // A pass may take as long as its deadline allows, and where all places are taken the others wait for it.
+        let at_work = self.in_flight.values().filter(|one| one.key.controller == controller && !one.waiting.cut);
+        let patience = at_work.map(|one| one.deadline).fold(self.patience, Duration::max);
+        let too_long = |since: Instant| now.duration_since(since) > patience;
         let stands_still = self.last_end.get(controller).is_none_or(|end| too_long(*end));
         let seconds = now.duration_since(waiting.since).as_secs();
         (stands_still && too_long(waiting.since)).then_some(Stuck::Queued { controller, object, seconds })

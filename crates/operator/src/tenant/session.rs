@@ -183,11 +183,7 @@ impl Session {
         let now = Instant::now();
         let is_due = |lane: &Lane| lane.due.is_some_and(|due| due <= now);
         let turns = Arc::clone(&self.turns);
-        let patience = lanes.iter().filter(|lane| is_due(lane)).map(patience).min();
-        let _turn = match patience {
-            Some(patience) => turn(&turns, patience).await,
-            None => None,
-        };
+        let _turn = if lanes.iter().any(&is_due) { turn(&turns, patience(lanes)).await } else { None };
         let mut plan = None;
         for lane in lanes.iter_mut().filter(|lane| is_due(lane)) {
             let cluster = plan.get_or_insert_with(|| {
@@ -254,9 +250,10 @@ impl Session {
     }
 }
 
-/// How long a kind whose time has come waits for the session's turn.
-fn patience(lane: &Lane) -> Duration {
-    if lane.tried { HEALING_TURN } else { TURN }
+/// How long kinds whose time has come wait for the session's turn. Nothing of the session is heard meanwhile, so that
+/// one kind that is in place is reason enough not to wait long.
+fn patience(lanes: &[Lane]) -> Duration {
+    if lanes.iter().any(|lane| lane.tried) { HEALING_TURN } else { TURN }
 }
 
 /// The session's turn; without one it goes on all the same.
@@ -314,11 +311,12 @@ mod tests {
         let began = Instant::now();
         let hangs = turn(&turns, TURN).await;
         assert!(hangs.is_some() && began.elapsed() == Duration::ZERO, "a free turn is taken at once");
-        let mut lane = Lane::new(Kind::ConfigMap);
-        assert!(turn(&turns, patience(&lane)).await.is_none());
+        let mut lanes = [Kind::ConfigMap, Kind::Role].map(Lane::new);
+        assert!(turn(&turns, patience(&lanes)).await.is_none());
         assert_eq!(began.elapsed(), TURN);
-        lane.looked(Looked::default());
-        assert!(turn(&turns, patience(&lane)).await.is_none());
+        // The other kind has failed so far: waiting for it must not keep the first one from being heard.
+        lanes[0].looked(Looked::default());
+        assert!(turn(&turns, patience(&lanes)).await.is_none());
         assert_eq!(began.elapsed(), TURN + HEALING_TURN);
     }
 }

@@ -165,6 +165,18 @@ async fn reports_a_reconcile_that_outlives_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_a_long_pass_of_another_object_is_not_stuck_before_its_deadline() {
+    let progress = Progress::new();
+    let long = progress.started(TENANT, "ns/long", PATIENCE * 2);
+    progress.queued(TENANT, "ns/waits");
+    pass(PATIENCE * 2).await;
+    assert_eq!(progress.stuck(), []);
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(progress.stuck(), [waiting("ns/waits", 121)]);
+    drop(long);
+}
+
+#[tokio::test(start_paused = true)]
 async fn reports_a_queue_only_while_nothing_of_its_controller_ends() {
     let progress = Progress::new();
     progress.queued(TENANT, "ns/slow");
