@@ -89,7 +89,7 @@ impl Applier {
     pub fn new(client: kube::Client, manager: &str) -> Self {
         let counter = Arc::new(Counter::default());
         let door = Door { client, manager: manager.into(), counter, fence: None };
-        Self { door, settled: Arc::default(), settled_statuses: Arc::default() }
+        Self { door, settled: Arc::default(), settled_statuses: Arc::new(Settled::for_a_while()) }
     }
 
     /// Client for reads. Writes through it are refused by the lint.
@@ -184,7 +184,8 @@ impl Applier {
     ///
     /// A field that `desired` leaves out is removed. Lists are written whole. Timestamps count: the caller carries
     /// over those that must not move. The object must still be the one of `live` (same uid). What the API server does
-    /// not keep, for example because an older definition prunes it, is not sent again for the same statuses.
+    /// not keep, for example because an older definition prunes it, is not sent again for the same statuses, for ten
+    /// minutes: the definition may be updated.
     ///
     /// # Errors
     ///

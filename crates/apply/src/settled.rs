@@ -3,14 +3,19 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::managed_fields;
 
 // Rare entries of 100 bytes: enough for a webhook that changes every object of a large fleet.
 const LIMIT: usize = 32_768;
+
+// Of an answer that says nothing of the definition that made it: an update of that is found out by asking again.
+const LASTS: Duration = Duration::from_mins(10);
 
 /// Remembers, per object, for which wish the API server answered with which state.
 ///
@@ -19,10 +24,16 @@ const LIMIT: usize = 32_768;
 /// again, and changes nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
-    seen: Mutex<HashMap<String, u64>>,
+    seen: Mutex<HashMap<String, (u64, Instant)>>,
+    lasts: Option<Duration>,
 }
 
 impl Settled {
+    /// One that forgets each answer after ten minutes. Without, it lasts until wish or state change.
+    pub(crate) fn for_a_while() -> Self {
+        Self { lasts: Some(LASTS), ..Self::default() }
+    }
+
     pub(crate) fn remember(
         &self,
         uid: String,
@@ -35,7 +46,7 @@ impl Settled {
         if seen.len() >= LIMIT {
             seen.clear();
         }
-        seen.insert(uid, digest(desired, live, entries, manager));
+        seen.insert(uid, (digest(desired, live, entries, manager), Instant::now()));
     }
 
     pub(crate) fn holds(
@@ -47,7 +58,9 @@ impl Settled {
         manager: &str,
     ) -> bool {
         let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(uid).copied();
-        known.is_some_and(|known| known == digest(desired, live, entries, manager))
+        known.is_some_and(|(known, since)| {
+            self.lasts.is_none_or(|lasts| since.elapsed() < lasts) && known == digest(desired, live, entries, manager)
+        })
     }
 
     pub(crate) fn forget(&self, uid: &str) {
@@ -88,5 +101,19 @@ mod tests {
         assert!(!settled.holds("other", &wish, &state, &[], "m"));
         settled.forget("u");
         assert!(!settled.holds("u", &wish, &state, &[], "m"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn asks_again_after_a_while_where_the_definition_may_be_another_one_by_then() {
+        let (wish, state) = (json!({"a": 1, "new": 1}), json!({"a": 1}));
+        let (wish, state) = (wish.as_object().unwrap(), state.as_object().unwrap());
+        let (lasting, passing) = (Settled::default(), Settled::for_a_while());
+        for (round, settled) in [(1, &lasting), (1, &passing), (2, &passing)] {
+            settled.remember("u".to_owned(), wish, state, &[], "m");
+            tokio::time::advance(LASTS.saturating_sub(Duration::from_secs(1))).await;
+            assert!(settled.holds("u", wish, state, &[], "m"), "{round}");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert_eq!(settled.holds("u", wish, state, &[], "m"), settled.lasts.is_none(), "{round}");
+        }
     }
 }

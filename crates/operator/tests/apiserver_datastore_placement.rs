@@ -1,4 +1,5 @@
-//! Which DataStore a tenant is placed on, how many it takes, and tenants that keep resources on two.
+//! Which DataStore a tenant is placed on, how many it takes, tenants that keep resources on two, and DataStores that are
+//! deleted together with their tenants.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +12,7 @@
 
 mod support;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
 use kamaji_api::{DataStore, TenantControlPlane, conditions};
 use kamaji_plan::placement::Place;
 use kamaji_testkit::{
@@ -21,7 +22,7 @@ use kamaji_testkit::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use support::{
@@ -285,4 +286,65 @@ async fn what_a_tenant_keeps_on_a_second_datastore_stays_without_the_override_an
     }
     let two = Api::<DataStore>::all(client.clone()).get("two").await.unwrap();
     assert!(!two.annotations().keys().any(|key| key.starts_with("overrides.")), "{:?}", two.annotations());
+}
+
+async fn says(client: &Client, name: &str, kind: &str, reason: &str) -> DataStore {
+    let found = |store: &DataStore| {
+        let all = store.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        conditions::find(all, kind).is_some_and(|found| found.reason == reason)
+    };
+    wait_for(&Api::<DataStore>::all(client.clone()), name, SOON, found).await.unwrap()
+}
+
+const DELETION: &str = "kamaji.clastix.io/DataStoreAllowedDeletion";
+const VALIDATION: &str = "kamaji.clastix.io/DataStoreValidation";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_datastore_that_is_deleted_is_opened_by_the_next_operator_until_its_last_tenant_is_gone() {
+    let mut stage = Stage::start().await;
+    let leaves = stage.created("leaves", "default", |_| {}).await;
+    phase(&leaves.client, &leaves.namespace, "leaves", "Ready").await;
+    let (stores, tenants) = (Api::<DataStore>::all(leaves.client.clone()), leaves.api::<TenantControlPlane>());
+    stores.delete("default", &DeleteParams::default()).await.unwrap();
+    says(&leaves.client, "default", DELETION, "DataStoreStillUsed").await;
+
+    stage.operator.kill();
+    tenants.delete("leaves", &DeleteParams::default()).await.unwrap();
+    stage.operator.resume();
+    let gone = wait_for_deletion(&tenants, "leaves", None, SOON).await;
+    gone.unwrap_or_else(|error| panic!("{error}\n{}", stage.operator.log()));
+    wait_for_deletion(&stores, "default", None, SOON).await.unwrap();
+    assert_eq!(holdings(&stage.etcd, "").await, (vec!["root".to_owned()], 0));
+}
+
+/// A Secret has no finalizer: deleted with all else, it is gone first.
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_of_a_datastore_that_is_deleted_with_its_secrets_are_erased_by_what_was_read_before() {
+    let stage = Stage::shared().await;
+    let client = stage.cluster.api_server().client().unwrap();
+    let etcd = store(&client, "whole", json!({})).await;
+    let (stores, secrets) =
+        (Api::<DataStore>::all(client.clone()), Api::<Secret>::namespaced(client.clone(), "default"));
+    let spec = serde_json::to_value(&stores.get("whole").await.unwrap().spec).unwrap();
+    let key = &spec["tlsConfig"]["clientCertificate"]["privateKey"]["content"];
+    let secret = json!({"metadata": {"name": "whole"}, "data": {"tls.key": key}});
+    secrets.create(&PostParams::default(), &serde_json::from_value(secret).unwrap()).await.unwrap();
+    let reference = json!({"name": "whole", "namespace": "default", "keyPath": "tls.key"});
+    let pair = json!({"privateKey": {"content": null, "secretReference": reference}});
+    let patch = Patch::Merge(json!({"spec": {"tlsConfig": {"clientCertificate": pair}}}));
+    stores.patch("whole", &PatchParams::default(), &patch).await.unwrap();
+    let leaves = stage.created("leaves", "whole", |_| {}).await;
+    phase(&leaves.client, &leaves.namespace, "leaves", "Ready").await;
+
+    stores.delete("whole", &DeleteParams::default()).await.unwrap();
+    secrets.delete("whole", &DeleteParams::default()).await.unwrap();
+    let store = says(&client, "whole", VALIDATION, "TLSConfigurationValidationFailed").await;
+    assert!(!store.status.unwrap().ready);
+    says(&client, "whole", DELETION, "DataStoreStillUsed").await;
+    let tenants = leaves.api::<TenantControlPlane>();
+    tenants.delete("leaves", &DeleteParams::default()).await.unwrap();
+    let gone = wait_for_deletion(&tenants, "leaves", None, SOON).await;
+    gone.unwrap_or_else(|error| panic!("{error}\n{}", stage.operator.log()));
+    wait_for_deletion(&stores, "whole", None, SOON).await.unwrap();
+    assert_eq!(holdings(&etcd, "").await, (vec!["root".to_owned()], 0));
 }

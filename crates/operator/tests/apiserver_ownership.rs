@@ -16,20 +16,25 @@ mod support;
 use std::collections::BTreeSet;
 
 use datastores::{
-    ALL, Store, is_well, login, remove,
-    servers::{Held, Login, hold},
+    ALL, Store, eventually, is_well, login, remove,
+    servers::{Held, Live, Login, hold, own},
 };
 use etcd_client::DeleteOptions;
-use k8s_openapi::api::core::v1::Secret;
-use kamaji_api::{TenantControlPlane, conditions, contract::annotations::FORMER_UID};
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
+use kamaji_api::{
+    DataStore, TenantControlPlane, conditions,
+    contract::annotations::{FORCE_DELETION, FORCE_DELETION_VALUE, FORMER_UID},
+};
 use kamaji_datastore::Driver;
+use kamaji_plan::reservation::Reservation;
+use kamaji_testkit::wait::{wait_for, wait_for_deletion};
 use kube::{
-    ResourceExt,
-    api::{ObjectMeta, PostParams},
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
 };
 use serde_json::{Value, json};
 use support::{
-    create, data_store, phase,
+    SOON, create, data_store, phase,
     stage::{Stage, Subject},
     tenant,
 };
@@ -162,6 +167,58 @@ async fn is_the_restored_ones_alone(stage: &Stage, lost: &Lost) {
     subject.patch::<TenantControlPlane>(NAME, json!({"metadata": {"annotations": {FORMER_UID: null}}})).await;
     remove(&subject).await;
     assert_eq!(&live.holdings().await, bare);
+}
+
+/// Deleted by force while its datastore is away, and brought back before the datastore is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_was_restored_after_a_forced_deletion_has_its_data_when_the_datastore_is_back() {
+    let stage = Stage::shared().await;
+    let live = own(Driver::Etcd).await;
+    let Live::Etcd(etcd) = &*live else { panic!("it is an etcd") };
+    let store = Store::ready(stage, &live, "returns").await;
+    let subject = store.tenant(stage, NAME).await;
+    let login = login(&subject).await;
+    live.write_as(&login).await.unwrap();
+    let full = live.holdings().await;
+    let former = subject.api::<TenantControlPlane>().get(NAME).await.unwrap().uid().unwrap();
+    let secrets: Vec<Secret> = subject.secrets().await.into_values().map(as_backed_up).collect();
+
+    etcd.pause().unwrap();
+    let forced = json!({"metadata": {"annotations": {FORCE_DELETION: FORCE_DELETION_VALUE}}});
+    subject.patch::<TenantControlPlane>(NAME, forced).await;
+    remove(&subject).await;
+    assert_eq!(Reservation::all(&store.get().await).len(), 1);
+    let secret_api = subject.api::<Secret>();
+    for name in subject.secrets().await.into_keys() {
+        secret_api.delete(&name, &DeleteParams::default()).await.unwrap();
+        wait_for_deletion(&secret_api, &name, None, SOON).await.unwrap();
+    }
+    for secret in &secrets {
+        secret_api.create(&PostParams::default(), secret).await.unwrap();
+    }
+    create(&subject.client, &tenant(&subject.namespace, NAME, &store.name, |_| {})).await;
+    let sentence = subject.condition(conditions::STALLED, "NameReserved").await;
+    assert!(sentence.ends_with(&format!("{FORMER_UID}={former}")), "{sentence}");
+    subject.patch::<TenantControlPlane>(NAME, json!({"metadata": {"annotations": {FORMER_UID: former}}})).await;
+    etcd.resume().unwrap();
+
+    is_well(&subject).await;
+    assert_eq!(datastores::login(&subject).await, login);
+    let present = subject.api::<TenantControlPlane>().get(NAME).await.unwrap().uid().unwrap();
+    let owned = |line: &String| line.replace(&format!("owner\":\"{former}\""), &format!("owner\":\"{present}\""));
+    assert_eq!(live.holdings().await, full.iter().map(owned).collect(), "nothing but the owner changed");
+    let free = |data_store: &DataStore| Reservation::all(data_store).is_empty();
+    wait_for(&store.api(), &store.name, SOON, free).await.unwrap();
+    let events: Api<Event> = Api::namespaced(subject.client.clone(), "default");
+    let told = async |reason: &str| {
+        let events = events.list(&ListParams::default()).await.unwrap();
+        events.into_iter().any(|event| {
+            event.reason.as_deref() == Some(reason) && event.note.is_some_and(|note| note.contains(&login.schema))
+        })
+    };
+    eventually("the Event ReservedNamesReturned", async || told("ReservedNamesReturned").await).await;
+    assert!(!told("ReservedNamesFreed").await);
+    remove(&subject).await;
 }
 
 /// Nothing on a DataStore changes for the one who waits: the other was on another.

@@ -1,7 +1,10 @@
 //! Who has which place on a datastore: a schema and a user belong to one tenant.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kamaji_api::{Driver, TenantControlPlane, contract};
+use kamaji_api::{
+    Driver, TenantControlPlane,
+    contract::{self, annotations::FORMER_UID},
+};
 
 use crate::{
     rejection::Rejection,
@@ -51,11 +54,17 @@ pub fn check<T: AsRef<TenantControlPlane>>(
             return Err(Rejection::new("NameTaken", field, message));
         }
     }
-    if let Some((field, former)) = reserved(tenant, &store.identity, others.reserved) {
+    if let Some((field, left)) = reserved(tenant, &store.identity, others.reserved) {
+        let way_back = if object_key(tenant) == left.tenant {
+            format!("; if it is this one before it was restored, annotate it with {FORMER_UID}={}", left.uid)
+        } else {
+            String::new()
+        };
         let message = format!(
             "the name is reserved on the DataStore \"{}\" until the data of the TenantControlPlane {} is erased, which \
-             was deleted by force; that is done as soon as the datastore can be used; wait for it, or choose another name",
-            store.name, former.tenant
+             was deleted by force; that is done as soon as the datastore can be used; wait for it, or choose another \
+             name{way_back}",
+            store.name, left.tenant
         );
         return Err(Rejection::new("NameReserved", field, message));
     }
@@ -138,15 +147,36 @@ pub fn asks_for(tenant: &TenantControlPlane, uid: &str, theirs: Option<&StoreIde
     })
 }
 
-/// The field with a name that a tenant left on the datastore, and that tenant.
+/// The field with a name that a tenant left on the datastore, and that tenant. What it left itself, also before it was
+/// restored, is no obstacle.
 pub fn reserved<'a>(
     tenant: &TenantControlPlane,
     identity: &StoreIdentity,
     reserved: &'a [Reservation],
 ) -> Option<(&'static str, &'a Reservation)> {
     let uid = tenant.metadata.uid.as_deref().unwrap_or_default();
-    let mut foreign = reserved.iter().filter(|reservation| reservation.uid != uid);
-    foreign.find_map(|former| Some((same(tenant, identity, &former.identity)?, former)))
+    let mut foreign = reserved.iter().filter(|left| left.uid != uid && !is_successor(tenant, left));
+    foreign.find_map(|left| Some((same(tenant, identity, &left.identity)?, left)))
+}
+
+/// `namespace/name` of the tenant that left these names and was restored since: what is under them is its own, and it
+/// stays, as long as that tenant is not on its way out as well.
+pub fn successor<T: AsRef<TenantControlPlane>>(left: &Reservation, tenants: &[T]) -> Option<String> {
+    let mut present = tenants.iter().map(AsRef::as_ref).filter(|tenant| tenant.metadata.deletion_timestamp.is_none());
+    present.find(|tenant| is_successor(tenant, left)).map(object_key)
+}
+
+/// Whether a tenant says that it is the one that left these names, or that both are the same one of before. That it has
+/// the same `namespace/name` shows that it is where that one was; the UID alone may have been read somewhere.
+fn is_successor(tenant: &TenantControlPlane, left: &Reservation) -> bool {
+    let Some(former) = tenant.metadata.annotations.as_ref().and_then(|all| all.get(FORMER_UID)) else { return false };
+    (*former == left.uid || left.former.as_ref() == Some(former)) && object_key(tenant) == left.tenant
+}
+
+/// `namespace/name` of a tenant, as a reservation has it.
+fn object_key(tenant: &TenantControlPlane) -> String {
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("{}/{}", part(&tenant.metadata.namespace), part(&tenant.metadata.name))
 }
 
 /// `namespace/name` of a tenant that has these names on the DataStore, other than the one that left them: nothing of
@@ -157,8 +187,7 @@ pub fn holder<T: AsRef<TenantControlPlane>>(store: &str, left: &Reservation, ten
         let has = |theirs: StoreIdentity| theirs.schema == left.identity.schema || theirs.user == left.identity.user;
         uses(tenant, store) && names(tenant).is_some_and(has)
     });
-    let metadata = &holders.next()?.metadata;
-    Some(format!("{}/{}", metadata.namespace.as_deref().unwrap_or(""), metadata.name.as_deref().unwrap_or("")))
+    holders.next().map(object_key)
 }
 
 /// The field in which a tenant asks for a name of theirs.
@@ -331,6 +360,45 @@ mod tests {
         assert_eq!(field, "spec.dataStoreUsername");
         assert_eq!(reserved(&new, &identity("other", "other"), &reservations), None);
         assert_eq!(reserved(&left, &identity("s", "user-left"), &reservations), None);
+    }
+
+    /// A tenant like this one after a restore, which says that it had this UID.
+    fn restored(tenant: &TenantControlPlane, former: &str) -> TenantControlPlane {
+        let mut tenant = tenant.clone();
+        tenant.metadata.uid = Some("uid-new".to_owned());
+        tenant.metadata.finalizers = None;
+        tenant.metadata.annotations = Some([(FORMER_UID.to_owned(), former.to_owned())].into());
+        tenant
+    }
+
+    #[test]
+    fn a_restored_tenant_is_not_refused_what_it_left_and_nobody_else_gets_it_by_the_annotation() {
+        let left = tenant("left", "s", 1);
+        let reservations = [Reservation::of(&left, identity("s", "user-left"))];
+        let refused = |tenant: &TenantControlPlane| reserved(tenant, &identity("s", "user-left"), &reservations);
+        assert_eq!(refused(&restored(&left, "uid-left")), None);
+        assert!(refused(&restored(&left, "uid-other")).is_some(), "it was another one");
+        assert!(refused(&restored(&tenant("thief", "s", 2), "uid-left")).is_some(), "it has another name");
+        let mut elsewhere = restored(&left, "uid-left");
+        elsewhere.metadata.namespace = Some("elsewhere".to_owned());
+        assert!(refused(&elsewhere).is_some());
+    }
+
+    #[test]
+    fn the_restored_tenant_succeeds_the_one_that_left_names_before_it_has_anything() {
+        let left = tenant("left", "s", 1);
+        let reservation = Reservation::of(&left, identity("s", "user-left"));
+        let beside = tenant("beside", "t", 2);
+        let found = |tenant: TenantControlPlane| successor(&reservation, &[Arc::clone(&beside), Arc::new(tenant)]);
+        assert_eq!(found(restored(&left, "uid-left")).as_deref(), Some("ns/left"));
+        assert_eq!(found(restored(&left, "")), None);
+        let twice = Reservation { former: Some("uid-first".to_owned()), ..reservation.clone() };
+        let again = restored(&left, "uid-first");
+        assert_eq!(successor(&twice, &[Arc::new(again)]).as_deref(), Some("ns/left"), "it was restored before as well");
+        assert_eq!(found(restored(&tenant("thief", "s", 2), "uid-left")), None);
+        let mut going = restored(&left, "uid-left");
+        going.metadata.deletion_timestamp = left.metadata.creation_timestamp.clone();
+        assert_eq!(found(going), None, "it goes as well");
     }
 
     #[test]

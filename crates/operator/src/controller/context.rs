@@ -29,9 +29,9 @@ impl Context {
         Self { process, applier, instance }
     }
 
-    /// Reports a transition of `object`. An Event that cannot be written is logged and forgotten: it is a courtesy, and
-    /// must not hold up what it tells about.
-    pub async fn event<K>(&self, object: &K, type_: EventType, reason: &str, action: &str, note: String)
+    /// Reports a transition of `object`, and whether that was written. An Event that cannot be is logged and no error: it
+    /// is a courtesy, and must not hold up what it tells about.
+    pub async fn event<K>(&self, object: &K, type_: EventType, reason: &str, action: &str, note: String) -> bool
     where
         K: Resource<DynamicType = ()>,
     {
@@ -44,9 +44,11 @@ impl Context {
             ..ObjectReference::default()
         };
         let event = Event { type_, reason: reason.to_owned(), action: action.to_owned(), note };
-        match self.applier.publish_event(&event, regarding, &self.instance).await {
+        let written = self.applier.publish_event(&event, regarding, &self.instance).await;
+        match &written {
             Ok(()) => self.process.metrics.event_reported(event.type_.as_str(), reason),
             Err(error) => tracing::warn!(%error, reason, "an Event could not be written"),
         }
+        written.is_ok()
     }
 }

@@ -64,6 +64,11 @@ impl Error {
         }
     }
 
+    /// Whether what it refers to may be as it was: it was not seen.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Read { .. })
+    }
+
     /// Path of the field.
     pub fn field(&self) -> &str {
         match self {
@@ -176,4 +181,41 @@ async fn bytes(client: &Client, reference: &ContentRef, field: &str) -> Result<V
         .and_then(|found| found.data.and_then(|mut data| data.remove(&secret.key_path)))
         .map(|value| value.0)
         .ok_or_else(|| Error::NotFound { field: field.to_owned(), secret: full, key: secret.key_path.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_secret_is_unknown_while_the_api_server_does_not_tell_and_known_when_it_says_that_there_is_none() {
+        let secret = |key: &str| json!({"secretReference": {"name": "login", "namespace": "db", "keyPath": key}});
+        let data_store: DataStore = serde_json::from_value(json!({
+            "apiVersion": "kamaji.clastix.io/v1alpha1", "kind": "DataStore", "metadata": {"name": "store"},
+            "spec": {"driver": "PostgreSQL", "endpoints": ["db-0:1"],
+                "basicAuth": {"username": secret("user"), "password": secret("password")}},
+        }))
+        .unwrap();
+        for (code, reason, category, is_unknown) in [
+            (403, "Forbidden", "read", true),
+            (500, "InternalError", "read", true),
+            (404, "NotFound", "not_found", false),
+        ] {
+            let answer = move |_: Request<Body>| async move {
+                let status =
+                    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason});
+                Ok::<_, std::io::Error>(
+                    Response::builder().status(code).body(Body::from(status.to_string().into_bytes())).unwrap(),
+                )
+            };
+            let client = Client::new(tower::service_fn(answer), "default");
+            let error = read(&client, &data_store).await.err().unwrap();
+            assert_eq!((error.category(), error.is_unknown()), (category, is_unknown), "{error}");
+            assert_eq!(error.field(), "spec.basicAuth.username");
+        }
+    }
 }

@@ -1,20 +1,21 @@
 //! The first endpoint of a DataStore that tenants reach through kine, which is told of no other.
 //!
 //! A typo there would roll the pods of all tenants while another endpoint answers the operator. So what was just written
-//! has to answer there itself. After that it may be away for as long as it likes: the endpoint stays the same.
+//! has to answer there itself. After that it may be away for as long as it likes, whatever else changes meanwhile.
 
 use kamaji_api::{DataStore, Driver};
-use kamaji_datastore::Health;
+use kamaji_datastore::{Connection, Health};
 
 use super::{Fault, reason};
 
-/// Refuses what was not found to work before, while its first endpoint does not answer.
+/// Refuses a new first endpoint while it does not answer. `known` is what is open until now.
 ///
 /// # Errors
 /// What is wrong with the endpoint, and the way out.
-pub fn check(data_store: &DataStore, health: &Health) -> Result<(), Fault> {
+pub fn check(data_store: &DataStore, known: Option<&Connection>, health: &Health) -> Result<(), Fault> {
     let Some(error) = health.silent.get(&0).filter(|_| data_store.spec.driver != Driver::Etcd) else { return Ok(()) };
-    if was_usable(data_store) {
+    let told = known.is_some_and(|known| known.endpoints.first() == data_store.spec.endpoints.first());
+    if told || was_usable(data_store) {
         return Ok(());
     }
     let sentence = format!(
@@ -65,26 +66,45 @@ mod tests {
         for driver in ["PostgreSQL", "MySQL", "NATS"] {
             let new = data_store(driver, Some(1), &Value::Null);
             for answers in [&[][..], &[1]] {
-                assert_eq!(check(&new, &silent(answers)), Ok(()), "{driver}");
+                assert_eq!(check(&new, None, &silent(answers)), Ok(()), "{driver}");
             }
-            let (reason, sentence) = check(&new, &silent(&[0])).unwrap_err();
+            let (reason, sentence) = check(&new, None, &silent(&[0])).unwrap_err();
             assert_eq!(reason, "ConnectionFailed", "{driver}");
             for words in ["db-0:1", "spec.endpoints", "connection refused", "put one first that answers"] {
                 assert!(sentence.contains(words), "{driver}: {words} is missing: {sentence}");
             }
         }
-        assert_eq!(check(&data_store("etcd", Some(1), &Value::Null), &silent(&[0])), Ok(()));
+        assert_eq!(check(&data_store("etcd", Some(1), &Value::Null), None, &silent(&[0])), Ok(()));
     }
 
     #[test]
     fn an_outage_of_the_first_endpoint_refuses_nothing_that_could_be_used_before() {
         let verdict = |generation, ready: bool, observed| {
             let status = json!({"ready": ready, "observedGeneration": observed});
-            check(&data_store("PostgreSQL", generation, &status), &silent(&[0])).is_ok()
+            check(&data_store("PostgreSQL", generation, &status), None, &silent(&[0])).is_ok()
         };
         assert!(verdict(Some(2), true, Some(2)));
         assert!(!verdict(Some(3), true, Some(2)), "it was edited since");
         assert!(!verdict(Some(2), false, Some(2)));
         assert!(!verdict(None, true, None));
+    }
+
+    #[test]
+    fn an_outage_of_the_endpoint_that_tenants_have_refuses_no_other_change() {
+        let known = |endpoints: &[&str]| Connection {
+            driver: kamaji_datastore::Driver::PostgreSql,
+            endpoints: endpoints.iter().map(ToString::to_string).collect(),
+            tls: None,
+            basic_auth: None,
+        };
+        // Edited, and not ready since: a password that came late, an endpoint that is added or goes.
+        let edited = data_store("PostgreSQL", Some(3), &json!({"ready": false, "observedGeneration": 2}));
+        let verdict = |open: &[&str]| check(&edited, Some(&known(open)), &silent(&[0])).is_ok();
+        for open in [&["db-0:1", "db-1:1"][..], &["db-0:1"], &["db-0:1", "db-1:1", "db-2:1"]] {
+            assert!(verdict(open), "{open:?}");
+        }
+        for open in [&["db-1:1", "db-0:1"][..], &["db-0:2", "db-1:1"], &[]] {
+            assert!(!verdict(open), "{open:?}");
+        }
     }
 }

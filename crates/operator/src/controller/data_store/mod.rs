@@ -30,7 +30,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::Instrument;
 
-use self::sizes::Sampled;
+use self::{credentials::Material, sizes::Sampled};
 use super::{
     backoff::Backoff,
     context::Context,
@@ -148,10 +148,12 @@ async fn pass(data_store: &Arc<DataStore>, shared: &Shared) -> Result<Action, ka
     let name = data_store.name_any();
     let tenants = shared.stores.tenants.store.state();
     let users = StoreUsers::of(data_store, &tenants);
-    if data_store.metadata.deletion_timestamp.is_some() {
-        return release(data_store, shared, users).await;
+    // One that goes is opened like any other as long as it has tenants: they go once their data is erased.
+    if !is_deleted(data_store) {
+        hold(data_store, shared).await?;
+    } else if users.tenants.is_empty() {
+        return release(data_store, shared).await;
     }
-    hold(data_store, shared).await?;
     shared.secrets.follow(&ObjectRef::new(&name), credentials::references(data_store));
     let verdict = check(data_store, shared).await.map(|warnings| places::warned(data_store, warnings));
     let usable = verdict.is_ok();
@@ -174,19 +176,27 @@ type Fault = (&'static str, String);
 /// Opens the datastore and asks it whether it answers. The sentence of success holds what it warns about.
 async fn check(data_store: &DataStore, shared: &Shared) -> Result<String, Fault> {
     let name = data_store.name_any();
-    let opened = match open(data_store, shared).await {
+    let read = credentials::read(&shared.context.process.client, data_store).await;
+    // Secrets that are deleted together with the DataStore are gone before its tenants are.
+    let keeps = is_deleted(data_store) || read.as_ref().is_err_and(credentials::Error::is_unknown);
+    let opened = read
+        .map_err(|error| (reason::of_material(&error), error.to_string()))
+        .and_then(|material| open(data_store, material, shared));
+    let opened = match opened {
         Ok(opened) => opened,
         Err(fault) => {
-            shared.pool.remove(&name);
+            if !keeps {
+                shared.pool.remove(&name);
+            }
             return Err(fault);
         }
     };
     match opened.store.probe().await {
         Ok(health) => {
-            let known = shared.pool.get(&name).is_some_and(|known| Arc::ptr_eq(&known, &opened));
-            if !known {
+            let known = shared.pool.get(&name);
+            if !known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &opened)) {
                 // The pool keeps what was open before: tenants have it.
-                first_endpoint::check(data_store, &health)?;
+                first_endpoint::check(data_store, known.as_ref().map(|known| &known.connection), &health)?;
                 shared.pool.put(&name, opened);
                 wake_tenants(&name, shared);
             }
@@ -197,12 +207,8 @@ async fn check(data_store: &DataStore, shared: &Shared) -> Result<String, Fault>
     }
 }
 
-async fn open(data_store: &DataStore, shared: &Shared) -> Result<Arc<Opened>, Fault> {
-    let name = data_store.name_any();
-    let material = credentials::read(&shared.context.process.client, data_store)
-        .await
-        .map_err(|error| (reason::of_material(&error), error.to_string()))?;
-    if let Some(opened) = shared.pool.get(&name)
+fn open(data_store: &DataStore, material: Material, shared: &Shared) -> Result<Arc<Opened>, Fault> {
+    if let Some(opened) = shared.pool.get(&data_store.name_any())
         && opened.connection == material.connection
         && opened.authority_pem == material.authority
         && opened.authority_key == material.authority_key
@@ -260,25 +266,13 @@ async fn hold(data_store: &DataStore, shared: &Shared) -> Result<(), kamaji_appl
     Ok(())
 }
 
+fn is_deleted(data_store: &DataStore) -> bool {
+    data_store.metadata.deletion_timestamp.is_some()
+}
+
 /// Lets a DataStore go that no tenant uses.
-async fn release(data_store: &DataStore, shared: &Shared, users: StoreUsers) -> Result<Action, kamaji_apply::Error> {
+async fn release(data_store: &DataStore, shared: &Shared) -> Result<Action, kamaji_apply::Error> {
     let finalizer = contract::finalizers::DATASTORE_IN_USE;
-    if !users.tenants.is_empty() {
-        let sentence = format!("still used by {}; delete or move these tenants first", users.tenants.join(", "));
-        let mut status = data_store.status.clone().unwrap_or_default();
-        let mut all = status.conditions.take().unwrap_or_default();
-        let now = Time(Timestamp::now());
-        let generation = data_store.metadata.generation;
-        let unmet = ConditionStatus::False;
-        conditions::set(
-            &mut all,
-            conditions::condition(DELETION, unmet, "DataStoreStillUsed", &sentence, generation, &now),
-        );
-        status.conditions = Some(all);
-        tell(&mut status, users);
-        save(data_store, shared, status).await?;
-        return Ok(Action::requeue(shared.backoff.spread(PROBE)));
-    }
     let rest: Vec<String> = data_store.finalizers().iter().filter(|present| *present != finalizer).cloned().collect();
     if rest.len() != data_store.finalizers().len() {
         match shared.context.applier.set_finalizers(data_store, rest).await {
@@ -306,12 +300,19 @@ async fn write_status(
     let mut status = data_store.status.clone().unwrap_or_default();
     let was_ready = status.ready;
     status.observed_generation = generation;
+    let still_used = is_deleted(data_store)
+        .then(|| format!("still used by {}; delete or move these tenants first", users.tenants.join(", ")));
     tell(&mut status, users);
     status.login = login(data_store, shared, status.login.take());
     status.ready = verdict.is_ok();
     let mut all = status.conditions.take().unwrap_or_default();
     let new = conditions::condition(VALIDATION, holds, reason, message, generation, &now);
     let changed = conditions::set(&mut all, new);
+    if let Some(sentence) = still_used {
+        let unmet = ConditionStatus::False;
+        let used = conditions::condition(DELETION, unmet, "DataStoreStillUsed", &sentence, generation, &now);
+        conditions::set(&mut all, used);
+    }
     status.conditions = Some(all);
     if changed && (!message.is_empty() || was_ready != status.ready) {
         let (kind, reason, note) = reason::event(verdict.is_ok(), reason, message);

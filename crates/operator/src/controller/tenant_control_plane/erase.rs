@@ -23,7 +23,11 @@ pub async fn erase(
     identity: &StoreIdentity,
 ) -> Result<(), Halt> {
     let opened = shared.pool.get(name).ok_or_else(|| no_store(shared, tenant, name))?;
-    let owner = former::owner(shared, tenant);
+    let mut owner = former::owner(shared, tenant);
+    if owner.former.is_none() && !was_set_up(tenant) {
+        // With its name a refusal says how the tenant could have what is not its own: it goes, and has no use for that.
+        owner.name = None;
+    }
     let erased = opened.erase(&owner, identity, was_set_up(tenant)).await.map_err(|source| {
         shared.doubt(name, &source);
         Error::Erase { name: name.to_owned(), source: Box::new(source), way_out: force::way_out(tenant) }
@@ -35,7 +39,7 @@ pub async fn erase(
         }
         Erased::Foreign(whose) => {
             let removal = by_hand::removal(opened.connection.driver, identity);
-            left_alone(shared, tenant, name, identity, &whose, &removal).await;
+            left_alone(shared, tenant, name, &whose, &removal).await;
             Ok(())
         }
     }
@@ -43,28 +47,14 @@ pub async fn erase(
 
 /// Tells what stays because it is not the tenant's as far as the datastore knows, in the last moment that there is
 /// somebody to tell.
-async fn left_alone(
-    shared: &Shared,
-    tenant: &TenantControlPlane,
-    name: &str,
-    StoreIdentity { schema, user }: &StoreIdentity,
-    whose: &str,
-    removal: &str,
-) {
-    let note = format!(
-        "The tenant goes, and what the DataStore {name} has under the schema {schema:?} and the user {user:?} stays as it \
-         is: {whose}. Whatever of it nobody needs can be removed {removal}."
-    );
-    if shared.told.is_news(&tenant.uid().unwrap_or_default(), &note) {
-        tracing::warn!(
-            data_store = name,
-            schema,
-            user,
-            whose,
-            removal,
-            "what has the tenant's names is not its own and stays"
-        );
-        shared.context.event(tenant, EventType::Warning, "ForeignDataKept", "Delete", note).await;
+async fn left_alone(shared: &Shared, tenant: &TenantControlPlane, name: &str, whose: &str, removal: &str) {
+    let note = by_hand::kept(&by_hand::stays(name), removal, whose);
+    let uid = tenant.uid().unwrap_or_default();
+    if shared.told.is_news(&uid, &note) {
+        tracing::warn!(data_store = name, whose, removal, "what has the tenant's names is not its own and stays");
+        if shared.context.event(tenant, EventType::Warning, "ForeignDataKept", "Delete", note.clone()).await {
+            shared.told.mark(&uid, note);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use kube::{Api, ResourceExt};
 use super::{
     Shared,
     error::{Error, Halt},
-    record,
+    former, record,
 };
 
 /// Whether the owner puts up with data that stays.
@@ -46,7 +46,8 @@ pub async fn leave(
     name: &str,
     identity: StoreIdentity,
 ) -> Result<(), Halt> {
-    let reservation = Reservation::of(tenant, identity);
+    let former = former::owner(shared, tenant).former;
+    let reservation = Reservation { former, ..Reservation::of(tenant, identity) };
     let (key, value) = (reservation.key(), reservation.value());
     if let Some(data_store) = find(shared, name).await? {
         // It was told before it was written.
@@ -76,7 +77,9 @@ async fn tell(shared: &Shared, tenant: &TenantControlPlane, name: &str, left: &R
     );
     if shared.told.is_news(&left.uid, &note) {
         tracing::warn!(data_store = name, schema, user, "deleted by force; its data stays");
-        shared.context.event(tenant, EventType::Warning, "DeletionForced", "Delete", note).await;
+        if shared.context.event(tenant, EventType::Warning, "DeletionForced", "Delete", note.clone()).await {
+            shared.told.mark(&left.uid, note);
+        }
     }
 }
 
