@@ -1,6 +1,7 @@
 //! Whose a database, login or bucket is: a record beside it, so that a name is taken only by whom it was made for.
 //!
-//! The record is one line of JSON. Where it shares its place with words of an administrator, theirs stay above it.
+//! The record is one line of JSON. Where it shares its place with words of an administrator, theirs stay above it, or
+//! before it on the same line.
 
 use serde_json::{Value, json};
 
@@ -78,8 +79,8 @@ impl Wanted {
         let Record { owner, schema, user, .. } = present;
         let way_back = if self.has_name_of(present) && self.owner != *owner {
             format!(
-                ", which had the name of this one; if it is this one before it was restored, annotate it with \
-                 {FORMER_UID}={owner}"
+                ", which had the name of this one; if it is this one before it was restored, and no other cluster uses \
+                 this datastore under these names, annotate it with {FORMER_UID}={owner}"
             )
         } else {
             String::new()
@@ -132,7 +133,11 @@ impl Record {
     pub fn below(&self, present: Option<&str>) -> String {
         let mut words = present.unwrap_or_default().to_owned();
         if Self::find(&words).is_some() {
-            words = words.lines().filter(|line| Self::of_line(line).is_none()).collect::<Vec<_>>().join("\n");
+            let kept = words.lines().filter_map(|line| match Self::of_line(line) {
+                Some((before, _)) => Some(before.trim_end()).filter(|before| !before.is_empty()),
+                None => Some(line),
+            });
+            words = kept.collect::<Vec<_>>().join("\n");
         }
         match words.trim_end() {
             "" => self.to_json().to_string(),
@@ -140,13 +145,23 @@ impl Record {
         }
     }
 
-    /// The record in a comment, if there is one.
-    pub fn find(comment: &str) -> Option<Self> {
-        comment.lines().rev().find_map(Self::of_line)
+    /// As [`Self::below`], on one line: MariaDB forgets all others of a database's comment when it starts.
+    pub fn behind(&self, present: Option<&str>) -> String {
+        self.below(present).lines().collect::<Vec<_>>().join(" ")
     }
 
-    fn of_line(line: &str) -> Option<Self> {
-        Self::read(&serde_json::from_str::<Value>(line).ok()?)
+    /// The record in a comment, if there is one.
+    pub fn find(comment: &str) -> Option<Self> {
+        comment.lines().rev().find_map(Self::of_line).map(|(_, record)| record)
+    }
+
+    /// The record at the end of a line, and the words before it.
+    fn of_line(line: &str) -> Option<(&str, Self)> {
+        let at = |start: usize| {
+            let (words, json) = line.split_at_checked(start)?;
+            Some((words, Self::read(&serde_json::from_str::<Value>(json).ok()?)?))
+        };
+        at(0).or_else(|| at(line.rfind(&format!("{{\"{OWNER}\""))?))
     }
 
     /// The record in a JSON object, if it is one.
@@ -164,6 +179,19 @@ pub(crate) fn required<'a>(driver: Driver, owner: Option<&'a Owner>, tenant: &Te
         what: "owner",
         way_out: "give the UID of its TenantControlPlane",
     })
+}
+
+/// What a record that could not be completed is to the caller: the tenant worked without, and it is tried again at the
+/// next look.
+///
+/// # Errors
+/// An outage, or that the names were taken meanwhile.
+pub(crate) fn not_completed(error: Error) -> Result<(), Error> {
+    if error.is_outage() || matches!(error, Error::Conflict { .. }) {
+        return Err(error);
+    }
+    tracing::warn!(%error, "an owner's record stays without namespace and name; it is tried again at the next look");
+    Ok(())
 }
 
 /// The password that was given, or the error that none was.
@@ -201,6 +229,21 @@ mod tests {
             assert!(comment.starts_with(present.unwrap_or_default().trim_end()), "{comment}");
             let replaced = other.below(Some(&comment));
             assert_eq!(replaced, other.below(present), "there is one record at a time");
+        }
+    }
+
+    #[test]
+    fn a_record_is_found_again_on_the_line_of_an_administrators_words() {
+        let (own, other) = (wanted("uid-1", None, None), wanted("uid-2", Some("ns/{\"one"), None));
+        for (present, words) in
+            [(None, ""), (Some(""), ""), (Some("ask {Ada}"), "ask {Ada} "), (Some("ask\nAda\n"), "ask Ada ")]
+        {
+            let comment = own.behind(present);
+            assert_eq!(comment, format!("{words}{}", own.to_json()));
+            assert_eq!(own.standing(Record::find(&comment).as_ref()), Standing::Own, "{comment}");
+            let replaced = other.behind(Some(&comment));
+            assert_eq!(replaced, format!("{words}{}", other.to_json()), "there is one record at a time");
+            assert_eq!(other.standing(Record::find(&replaced).as_ref()), Standing::Own, "{replaced}");
         }
     }
 
@@ -249,6 +292,10 @@ mod tests {
         let old = wanted("old", Some("ns/one"), None);
         let told = wanted("new", Some("ns/one"), None).describe(&old);
         assert!(told.contains("UID old") && told.ends_with("kamaji.clastix.io/former-uid=old"), "{told}");
+        assert!(
+            told.contains("if") && told.contains("no other cluster uses this datastore under these names"),
+            "{told}"
+        );
         let thief = wanted("new", Some("ns/two"), None).describe(&old);
         assert!(thief.contains("UID old") && !thief.contains("former-uid") && !thief.contains("ns/one"), "{thief}");
     }

@@ -7,7 +7,7 @@ use tokio::time::error::Elapsed;
 
 use crate::asked::Asked;
 use crate::sessions::{Dial, Lease, REQUEST_TIMEOUT, SLOW_TIMEOUT};
-use crate::{Change, Changed, Error};
+use crate::{Change, Changed, Error, record};
 
 /// One statement, or several in one transaction where the server has those for them.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) struct Step {
     pub sql: String,
     /// It makes, copies or removes files in the server.
     pub slow: bool,
+    /// The tenant is set up without it, too: when the server refuses it, it is tried again at the next look.
+    pub optional: bool,
     /// What is reported of it.
     pub change: Option<Change>,
 }
@@ -63,8 +65,11 @@ impl<D: Sql> Lease<'_, D> {
     /// Carries a step out, and reports it.
     pub async fn step(&mut self, step: Step, changed: &mut Changed) -> Result<(), Error> {
         let within = if step.slow { SLOW_TIMEOUT } else { REQUEST_TIMEOUT };
-        self.execute_within(within, &step.operation, &step.sql).await?;
-        changed.0.extend(step.change);
+        match self.execute_within(within, &step.operation, &step.sql).await {
+            Ok(()) => changed.0.extend(step.change),
+            Err(error) if step.optional => record::not_completed(error)?,
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 

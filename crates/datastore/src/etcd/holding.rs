@@ -3,7 +3,7 @@
 use super::grants::{self, Observed};
 use super::pool::Pool;
 use super::records::{self, Records};
-use crate::record::Wanted;
+use crate::record::{self, Wanted};
 use crate::{Change, Error, Leftovers, Tenant};
 
 /// See the module.
@@ -57,8 +57,11 @@ impl Held {
         if self.records.is_complete(wanted) {
             return Ok(None);
         }
-        let Some(now) = records::write(pool, tenant, wanted, &self.records).await? else {
-            return Ok(Some(self.records.change(wanted)));
+        let now = match records::write(pool, tenant, wanted, &self.records).await {
+            Ok(Some(now)) => now,
+            Ok(None) => return Ok(Some(self.records.change(wanted))),
+            Err(error) if self.records.lack_a_name_alone(wanted) => return record::not_completed(error).map(|()| None),
+            Err(error) => return Err(error),
         };
         now.refuse_foreign(tenant, wanted)?;
         if now.is_complete(wanted) {

@@ -150,6 +150,13 @@ impl Records {
         [&self.schema, &self.user].into_iter().all(|entry| entry.as_ref().is_some_and(is_right))
     }
 
+    /// Whether both names are recorded for this owner, and all that is to be written is its name.
+    pub fn lack_a_name_alone(&self, wanted: &Wanted) -> bool {
+        let is_kept =
+            |entry: &Entry| matches!(entry.standing(wanted), Standing::Own | Standing::Outdated(Change::OwnerRecorded));
+        [&self.schema, &self.user].into_iter().all(|entry| entry.as_ref().is_some_and(is_kept))
+    }
+
     /// What it is to complete them.
     pub fn change(&self, wanted: &Wanted) -> Change {
         let mut entries = [&self.schema, &self.user].into_iter().flatten();
@@ -221,6 +228,21 @@ mod tests {
                 assert!(refused && !complete, "{schema:?} {user:?}");
             }
         }
+    }
+
+    #[test]
+    fn only_what_lacks_a_name_alone_can_stay_as_it_is() {
+        let mine = tenant("a", "u");
+        let owner = Owner { name: Some("ns/one".into()), former: Some("old".into()), ..Owner::new("uid") };
+        let wanted = Wanted::new(&owner, &mine, false);
+        let old = Owner { name: Some("ns/one".into()), ..Owner::new("old") };
+        let former = Record::read(&Wanted::new(&old, &mine, false).to_json());
+        let (bare, former) = (Some(entry("uid", &mine)), Some(Entry { revision: 7, record: former }));
+        let judge = |schema: &Option<Entry>, user: &Option<Entry>| {
+            Records { schema: schema.clone(), user: user.clone(), keys: 1 }.lack_a_name_alone(&wanted)
+        };
+        assert!(judge(&bare, &bare));
+        assert!(!judge(&bare, &None) && !judge(&None, &bare) && !judge(&bare, &former) && !judge(&former, &former));
     }
 
     #[test]

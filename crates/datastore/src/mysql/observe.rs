@@ -38,6 +38,8 @@ pub(crate) struct Observed {
     pub namesakes: Vec<String>,
     pub grants: Vec<Grant>,
     pub record: Option<Record>,
+    /// What the comment on the database says, where databases have one.
+    pub comment: Option<String>,
 }
 
 /// Whose it is.
@@ -132,7 +134,7 @@ pub(crate) async fn observe(
         found = database(lease, server, &operation, schema).await?;
         record = found.as_deref().and_then(Record::find);
     }
-    Ok(Observed { database: found.is_some(), account, namesakes, grants, record })
+    Ok(Observed { database: found.is_some(), account, namesakes, grants, record, comment: found })
 }
 
 /// The comment on the database, empty where there can be none; nothing without the database.

@@ -17,7 +17,13 @@ pub(crate) fn missing(
     server: &Server,
 ) -> Vec<Step> {
     let (database, user) = (identifier(&tenant.schema), account(tenant));
-    let step = |operation: String, sql: String, change| Step { operation, sql, slow: false, change: Some(change) };
+    let step = |operation: String, sql: String, change| Step {
+        operation,
+        sql,
+        slow: false,
+        optional: false,
+        change: Some(change),
+    };
     let recorded = literal(&record.to_json().to_string());
     let mut steps = Vec::new();
 
@@ -29,6 +35,7 @@ pub(crate) fn missing(
             operation: format!("add the database {:?}", tenant.schema),
             sql: format!("CREATE DATABASE {database}{comment}"),
             slow: true,
+            optional: false,
             change: Some(Change::DatabaseAdded),
         });
     }
@@ -49,10 +56,15 @@ pub(crate) fn missing(
     };
     if let Some(change) = change {
         let operation = format!("record the owner of {:?}", tenant.schema);
+        let optional = holding == Holding::Outdated(Change::OwnerRecorded);
         if server.mariadb && observed.database {
-            of_database.push(step(operation, format!("ALTER DATABASE {database} COMMENT {recorded}"), change));
+            let comment = literal(&record.behind(observed.comment.as_deref()));
+            let sql = format!("ALTER DATABASE {database} COMMENT {comment}");
+            of_database.push(Step { optional, ..step(operation, sql, change) });
         } else if !server.mariadb && observed.account.is_some() {
-            of_account.push(step(operation, format!("ALTER USER {user} ATTRIBUTE {recorded}"), change));
+            // The server keeps the keys of others.
+            let sql = format!("ALTER USER {user} ATTRIBUTE {recorded}");
+            of_account.push(Step { optional, ..step(operation, sql, change) });
         }
     }
     // What carries the record comes first: whatever interrupts, the next pass knows whose the rest is.
@@ -112,6 +124,7 @@ pub(crate) fn change_password(tenant: &Tenant, password: &Secret, server: &Serve
         operation: format!("change the password of the user {:?}", tenant.user),
         sql: format!("ALTER USER {} {}", account(tenant), identified_by(password, server.mariadb)),
         slow: false,
+        optional: false,
         change: Some(Change::PasswordChanged),
     }
 }
@@ -155,6 +168,7 @@ mod tests {
             account: Some(Account::default()),
             grants: vec![grant("a\\_b", &RIGHTS)],
             record: owner.map(|owner| Record::new(owner, &tenant())),
+            comment: None,
             namesakes: Vec::new(),
         }
     }
@@ -202,6 +216,41 @@ mod tests {
             assert!(step.sql.starts_with(sql) && step.sql.contains("\"new\""), "{}", step.sql);
         }
         observed.holding(&tenant(), &Wanted::new(&named("new", None), &tenant(), false), true).unwrap_err();
+    }
+
+    #[test]
+    fn an_administrators_words_on_a_database_stay() {
+        for owner in [None, Some("old")] {
+            let record = owner.map(|owner| Record::new(owner, &tenant()));
+            let comment = record.as_ref().map_or_else(|| "ask 'Ada'".to_owned(), |old| old.behind(Some("ask 'Ada'")));
+            let observed = Observed { comment: Some(comment), record, ..right(None) };
+            let wanted = Wanted::new(&Owner::new("uid"), &tenant(), true);
+            let change = Change::OwnerReplaced;
+            let steps = missing(&observed, Holding::Outdated(change), &tenant(), &wanted, None, &server(true));
+            let [step] = steps.as_slice() else { panic!("{steps:?}") };
+            let expected = format!("ALTER DATABASE `a_b` COMMENT 'ask ''Ada'' {}'", wanted.to_json());
+            assert_eq!(step.sql, expected);
+        }
+    }
+
+    #[test]
+    fn only_a_record_that_is_completed_may_be_refused() {
+        let named = Owner { name: Some("ns/one".into()), ..Owner::new("uid") };
+        let wanted = Wanted::new(&named, &tenant(), false);
+        for mariadb in [true, false] {
+            for (holding, optional) in [
+                (right(Some("uid")).holding(&tenant(), &wanted, true).unwrap(), true),
+                (Holding::Outdated(Change::OwnerReplaced), false),
+                (Holding::Adoptable, false),
+            ] {
+                let observed =
+                    Observed { account: Some(Account { locked: true, ..Account::default() }), ..right(None) };
+                let steps = missing(&observed, holding, &tenant(), &wanted, None, &server(mariadb));
+                let [record, unlock] = steps.as_slice() else { panic!("{steps:?}") };
+                assert_eq!(record.optional, optional, "{holding:?}");
+                assert!(!unlock.optional);
+            }
+        }
     }
 
     #[test]

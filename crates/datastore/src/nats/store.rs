@@ -83,8 +83,13 @@ impl Store for NatsStore {
         match holding {
             Holding::Own => return Ok(Changed::default()),
             Holding::Outdated(change) => {
-                lease.update(operation, CLAIM, &claim::config(&record)).await?;
-                return Ok(Changed(vec![change]));
+                return match lease.update(operation, CLAIM, &claim::config(&record)).await {
+                    Ok(()) => Ok(Changed(vec![change])),
+                    Err(error) if change == Change::OwnerRecorded => {
+                        record::not_completed(error).map(|()| Changed::default())
+                    }
+                    Err(error) => Err(error),
+                };
             }
             Holding::Nothing | Holding::Adoptable => {}
         }

@@ -17,7 +17,13 @@ pub(crate) fn missing(
 ) -> Vec<Step> {
     let (role, database) = (identifier(&tenant.user), identifier(&tenant.schema));
     let (user, schema) = (&tenant.user, &tenant.schema);
-    let step = |operation: String, sql: String, change| Step { operation, sql, slow: false, change: Some(change) };
+    let step = |operation: String, sql: String, change| Step {
+        operation,
+        sql,
+        slow: false,
+        optional: false,
+        change: Some(change),
+    };
     let mut steps = Vec::new();
 
     match &observed.role {
@@ -37,8 +43,10 @@ pub(crate) fn missing(
                 Holding::Outdated(change) => Some(change),
                 Holding::Nothing | Holding::Own => None,
             };
-            steps.extend(change.map(|change| {
-                step(
+            steps.extend(change.map(|change| Step {
+                // A login that did not make the role may not comment on it, from PostgreSQL 16 on.
+                optional: holding == Holding::Outdated(Change::OwnerRecorded),
+                ..step(
                     format!("record the owner of the role {user:?}"),
                     format!("COMMENT ON ROLE {role} IS {}", literal(&record.below(present.comment.as_deref()))),
                     change,
@@ -70,6 +78,7 @@ pub(crate) fn missing(
             sql: format!("CREATE DATABASE {database} OWNER {role} TEMPLATE template0 ALLOW_CONNECTIONS false"),
             operation: format!("add the database {schema:?}"),
             slow: true,
+            optional: false,
             change: Some(Change::DatabaseAdded),
         });
     }
@@ -101,6 +110,7 @@ pub(crate) fn join(observed: &Observed, tenant: &Tenant, superuser: bool) -> Opt
         operation: format!("become a member of the role {:?}", tenant.user),
         sql: format!("GRANT {} TO CURRENT_USER", identifier(&tenant.user)),
         slow: false,
+        optional: false,
         change: None,
     })
 }
@@ -111,6 +121,7 @@ pub(crate) fn change_password(tenant: &Tenant, password: &Secret) -> Step {
         operation: format!("change the password of the role {:?}", tenant.user),
         sql: format!("ALTER ROLE {} PASSWORD {}", identifier(&tenant.user), verifier(password)),
         slow: false,
+        optional: false,
         change: Some(Change::PasswordChanged),
     }
 }
@@ -209,6 +220,24 @@ mod tests {
             step.sql
         );
         observed.holding(&tenant(), &Wanted::new(&named("new", None), &tenant(), false)).unwrap_err();
+    }
+
+    #[test]
+    fn only_a_record_that_is_completed_may_be_refused() {
+        let named = Owner { name: Some("ns/one".into()), ..Owner::new("uid") };
+        let wanted = Wanted::new(&named, &tenant(), false);
+        let present = Role { may_log_in: false, ..role(Some("uid")) };
+        let observed = Observed { role: Some(present), database: Some(database("u'x")) };
+        for (holding, optional) in [
+            (observed.holding(&tenant(), &wanted).unwrap(), true),
+            (Holding::Outdated(Change::OwnerReplaced), false),
+            (Holding::Adoptable, false),
+        ] {
+            let steps = missing(&observed, holding, &tenant(), &wanted, None, true);
+            let [record, unlock] = steps.as_slice() else { panic!("{steps:?}") };
+            assert_eq!(record.optional, optional, "{holding:?}");
+            assert!(!unlock.optional);
+        }
     }
 
     #[test]
