@@ -17,6 +17,10 @@ const LOCAL_KUBELET: &str = "{cgroupfs: cgroupfs}";
 const LOCAL_KUBE_PROXY: &str = "{configurationJSONPatches: [{op: add, path: /conntrack, value: \
                                 {maxPerCore: 0, min: 0, tcpCloseWaitTimeout: 0s, tcpEstablishedTimeout: 0s}}]}";
 
+/// What others have instead. An empty object would not do: applied where the patches were, it becomes null, which no
+/// schema takes.
+const OTHER_KUBE_PROXY: &str = "{configurationJSONPatches: []}";
+
 /// Applies both and waits until the tenant is ready. In somebody else's cluster they are left alone when one of the names
 /// is taken by what we did not make; says whether the tenant is ours.
 pub fn create(kubectl: &Kubectl, progress: &Progress) -> Result<bool> {
@@ -63,7 +67,8 @@ fn managers(kubectl: &Kubectl, object: &str) -> Result<String> {
 
 /// Both objects, as they fit the cluster of this kubeconfig.
 fn manifests(kubeconfig: &Path) -> String {
-    let (kubelet, kube_proxy) = if is_local(kubeconfig) { (LOCAL_KUBELET, LOCAL_KUBE_PROXY) } else { ("{}", "{}") };
+    let (kubelet, kube_proxy) =
+        if is_local(kubeconfig) { (LOCAL_KUBELET, LOCAL_KUBE_PROXY) } else { ("{}", OTHER_KUBE_PROXY) };
     MANIFESTS
         .replace("$VERSION", &format!("v{}", layout::KUBERNETES_VERSION))
         .replace("$KUBELET", kubelet)
@@ -133,7 +138,10 @@ mod tests {
         let local = manifests(&admin_kubeconfig());
         assert!(local.contains("kubelet: {cgroupfs: cgroupfs}") && local.contains("path: /conntrack"), "{local}");
         let other = manifests(Path::new("/home/me/.kube/config"));
-        assert!(other.contains("kubelet: {}\n") && other.contains("kubeProxy: {}\n"), "{other}");
+        assert!(
+            other.contains("kubelet: {}\n") && other.contains("kubeProxy: {configurationJSONPatches: []}\n"),
+            "{other}"
+        );
         for text in [local, other] {
             assert!(!text.contains('$'), "{text}");
         }
