@@ -5,8 +5,9 @@ use k8s_openapi::api::events::v1::Event as ApiEvent;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 
-// Limits of the events.k8s.io/v1 validation, in bytes.
-const NOTE_LIMIT: usize = 1024;
+/// Bytes of a note that are kept: the limit of the events.k8s.io/v1 validation.
+pub const NOTE_LIMIT: usize = 1024;
+// Of the same validation, in bytes.
 const NAME_LIMIT: usize = 128;
 
 /// Severity of an [`Event`].

@@ -37,6 +37,6 @@ mod value;
 pub use applier::{Applied, Applier, Created, Deleted, Outcome};
 pub use count::WriteCounts;
 pub use error::Error;
-pub use event::{Event, EventType};
+pub use event::{Event, EventType, NOTE_LIMIT};
 pub use fence::{Fence, FenceLost};
 pub use prune::prune_candidates;

@@ -19,12 +19,14 @@ pub mod store;
 pub mod tenant;
 
 mod asked;
+mod by_hand;
 mod circuit;
 mod record;
 mod sessions;
 mod sql;
 mod tls;
 
+pub use by_hand::removal;
 pub use connection::{BasicAuth, Connection, Driver, Secret, Tls};
 pub use error::Error;
 pub use owner::Owner;

@@ -24,6 +24,35 @@ pub(crate) struct Record {
     name: Option<String>,
 }
 
+/// Whose it is what a tenant asks for, as its record and its shape say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holding {
+    /// Nothing is there.
+    Nothing,
+    /// Recorded as this tenant's.
+    Own,
+    /// Recorded as this tenant's in words that are to be replaced; what that is.
+    Outdated(Change),
+    /// Without a record, and just as the Go operator makes it.
+    Adoptable,
+}
+
+impl Holding {
+    /// What writing the record beside something that is there is, where there is a need.
+    pub fn to_record(self) -> Option<Change> {
+        match self {
+            Self::Adoptable => Some(Change::OwnerRecorded),
+            Self::Outdated(change) => Some(change),
+            Self::Nothing | Self::Own => None,
+        }
+    }
+
+    /// Whether the tenant works with the record as it is, too: it only lacks the owner's name.
+    pub fn is_good_enough(self) -> bool {
+        self == Self::Outdated(Change::OwnerRecorded)
+    }
+}
+
 /// What a call would write down, and what may become its own besides what it wrote down before.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {

@@ -24,6 +24,13 @@ pub(crate) struct Step {
     pub change: Option<Change>,
 }
 
+impl Step {
+    /// A quick one that the tenant needs.
+    pub fn new(operation: String, sql: String, change: Change) -> Self {
+        Self { operation, sql, slow: false, optional: false, change: Some(change) }
+    }
+}
+
 impl std::fmt::Debug for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Step").field("operation", &self.operation).field("change", &self.change).finish_non_exhaustive()

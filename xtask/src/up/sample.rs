@@ -46,15 +46,16 @@ pub fn create(kubectl: &Kubectl, progress: &Progress) -> Result<bool> {
 /// does not exist.
 fn taken(managers: impl Fn(&str) -> Result<String>) -> Result<Option<&'static str>> {
     let is_ours = |managers: &str| managers.split_whitespace().any(|manager| manager == FIELD_MANAGER);
-    for object in ["etcdcluster/default", "tenantcontrolplane/sample"] {
-        let managers = managers(object)?;
-        if !managers.is_empty() && !is_ours(&managers) {
-            return Ok(Some(object));
-        }
+    let is_foreign = |managers: &str| !managers.is_empty() && !is_ours(managers);
+    let cluster = managers("etcdcluster/default")?;
+    if is_foreign(&cluster) {
+        return Ok(Some("etcdcluster/default"));
+    }
+    if is_foreign(&managers("tenantcontrolplane/sample")?) {
+        return Ok(Some("tenantcontrolplane/sample"));
     }
     // The EtcdCluster's own DataStore is the operator's work.
-    let is_foreign = managers("etcdcluster/default")?.is_empty() && !managers("datastore/default")?.is_empty();
-    Ok(is_foreign.then_some("datastore/default"))
+    Ok((cluster.is_empty() && !managers("datastore/default")?.is_empty()).then_some("datastore/default"))
 }
 
 fn managers(kubectl: &Kubectl, object: &str) -> Result<String> {

@@ -15,12 +15,17 @@ pub(crate) struct KeyRange {
     pub end: Vec<u8>,
 }
 
+/// What every key of a schema begins with.
+pub(crate) fn prefix(schema: &str) -> String {
+    format!("/{schema}/")
+}
+
 /// All keys of a schema: `/<schema>/` up to, not including, `/<schema>0`.
 ///
 /// kube-apiserver is told `--etcd-prefix=/<schema>` and writes below `/<schema>/`; the closing slash keeps `a` out of
 /// `aa`. `0` is the character after `/`, and the end is never open (CVE-2024-42480 was an open end).
 pub(crate) fn of_schema(schema: &str) -> KeyRange {
-    let start = format!("/{schema}/").into_bytes();
+    let start = prefix(schema).into_bytes();
     let end = format!("/{schema}0").into_bytes();
     KeyRange { start, end }
 }

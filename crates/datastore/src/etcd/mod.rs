@@ -10,7 +10,7 @@ mod dial;
 mod failure;
 mod grants;
 mod holding;
-mod keys;
+pub(crate) mod keys;
 mod pool;
 mod records;
 mod store;

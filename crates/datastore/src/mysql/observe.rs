@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::dial::{Dialer, Server};
 use super::names;
 use super::query::{columns, text};
-use crate::record::{Record, Standing, Wanted};
+use crate::record::{Holding, Record, Standing, Wanted};
 use crate::sessions::Lease;
-use crate::{Change, Error, Tenant};
+use crate::{Error, Tenant};
 
 /// What kine needs on its database, as the columns of `mysql.db` are called.
 const NEEDED: [&str; 7] = ["Select", "Insert", "Update", "Delete", "Create", "Alter", "Index"];
@@ -40,19 +40,6 @@ pub(crate) struct Observed {
     pub record: Option<Record>,
     /// What the comment on the database says, where databases have one.
     pub comment: Option<String>,
-}
-
-/// Whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Holding {
-    /// Neither account nor database is there.
-    Nothing,
-    /// Recorded as this tenant's.
-    Own,
-    /// Recorded as this tenant's in words that are to be replaced; what that is.
-    Outdated(Change),
-    /// Without a record, and just as the Go operator makes it: an account with exactly the rights on this one database.
-    Adoptable,
 }
 
 /// Reads database, account and rights.

@@ -2,8 +2,8 @@
 
 use super::dial::Server;
 use super::names::{account, identified_by, identifier, literal, pattern};
-use super::observe::{Grant, Holding, Observed};
-use crate::record::Record;
+use super::observe::{Grant, Observed};
+use crate::record::{Holding, Record};
 use crate::sql::Step;
 use crate::{Change, Secret, Tenant};
 
@@ -17,13 +17,6 @@ pub(crate) fn missing(
     server: &Server,
 ) -> Vec<Step> {
     let (database, user) = (identifier(&tenant.schema), account(tenant));
-    let step = |operation: String, sql: String, change| Step {
-        operation,
-        sql,
-        slow: false,
-        optional: false,
-        change: Some(change),
-    };
     let recorded = literal(&record.to_json().to_string());
     let mut steps = Vec::new();
 
@@ -31,40 +24,31 @@ pub(crate) fn missing(
     if !observed.database {
         // Never there without its record, where databases can carry it.
         let comment = if server.mariadb { format!(" COMMENT {recorded}") } else { String::new() };
-        of_database.push(Step {
-            operation: format!("add the database {:?}", tenant.schema),
-            sql: format!("CREATE DATABASE {database}{comment}"),
-            slow: true,
-            optional: false,
-            change: Some(Change::DatabaseAdded),
-        });
+        let operation = format!("add the database {:?}", tenant.schema);
+        let sql = format!("CREATE DATABASE {database}{comment}");
+        of_database.push(Step { slow: true, ..Step::new(operation, sql, Change::DatabaseAdded) });
     }
     let mut of_account = Vec::new();
     if observed.account.is_none() {
         let password = password.map(|password| identified_by(password, server.mariadb)).unwrap_or_default();
         let attribute = if server.mariadb { String::new() } else { format!(" ATTRIBUTE {recorded}") };
-        of_account.push(step(
+        of_account.push(Step::new(
             format!("add the user {:?}", tenant.user),
             format!("CREATE USER {user} {password}{attribute}"),
             Change::UserAdded,
         ));
     }
-    let change = match holding {
-        Holding::Adoptable => Some(Change::OwnerRecorded),
-        Holding::Outdated(change) => Some(change),
-        Holding::Nothing | Holding::Own => None,
-    };
-    if let Some(change) = change {
+    if let Some(change) = holding.to_record() {
         let operation = format!("record the owner of {:?}", tenant.schema);
-        let optional = holding == Holding::Outdated(Change::OwnerRecorded);
+        let optional = holding.is_good_enough();
         if server.mariadb && observed.database {
             let comment = literal(&record.behind(observed.comment.as_deref()));
             let sql = format!("ALTER DATABASE {database} COMMENT {comment}");
-            of_database.push(Step { optional, ..step(operation, sql, change) });
+            of_database.push(Step { optional, ..Step::new(operation, sql, change) });
         } else if !server.mariadb && observed.account.is_some() {
             // The server keeps the keys of others.
             let sql = format!("ALTER USER {user} ATTRIBUTE {recorded}");
-            of_account.push(Step { optional, ..step(operation, sql, change) });
+            of_account.push(Step { optional, ..Step::new(operation, sql, change) });
         }
     }
     // What carries the record comes first: whatever interrupts, the next pass knows whose the rest is.
@@ -86,7 +70,7 @@ pub(crate) fn missing(
     let foreign = observed.account.as_ref().is_some_and(|account| account.has_foreign_rights)
         || observed.grants.iter().any(foreign_grant);
     if foreign {
-        steps.push(step(
+        steps.push(Step::new(
             format!("take all rights from the user {:?}", tenant.user),
             format!("REVOKE ALL PRIVILEGES, GRANT OPTION FROM {user}"),
             Change::PermissionRemoved,
@@ -94,7 +78,7 @@ pub(crate) fn missing(
     }
     if foreign || !observed.grants.iter().any(|grant| is_right(&grant.pattern) && grant.is_exact()) {
         let on = identifier(&wanted);
-        steps.push(step(
+        steps.push(Step::new(
             format!("give the user {:?} its rights on the database {:?}", tenant.user, tenant.schema),
             format!("GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX ON {on}.* TO {user}"),
             Change::PermissionGranted,
@@ -102,14 +86,14 @@ pub(crate) fn missing(
     }
     if !foreign && observed.grants.iter().any(|grant| unescaped(&grant.pattern)) {
         // Only now: the tenant is served all the while.
-        steps.push(step(
+        steps.push(Step::new(
             format!("take rights on like-named databases from the user {:?}", tenant.user),
             format!("REVOKE ALL PRIVILEGES ON {database}.* FROM {user}"),
             Change::PermissionRemoved,
         ));
     }
     if observed.account.as_ref().is_some_and(|account| account.locked) {
-        steps.push(step(
+        steps.push(Step::new(
             format!("unlock the user {:?}", tenant.user),
             format!("ALTER USER {user} ACCOUNT UNLOCK"),
             Change::LoginUnlocked,
@@ -120,13 +104,11 @@ pub(crate) fn missing(
 
 /// Gives the account another password.
 pub(crate) fn change_password(tenant: &Tenant, password: &Secret, server: &Server) -> Step {
-    Step {
-        operation: format!("change the password of the user {:?}", tenant.user),
-        sql: format!("ALTER USER {} {}", account(tenant), identified_by(password, server.mariadb)),
-        slow: false,
-        optional: false,
-        change: Some(Change::PasswordChanged),
-    }
+    Step::new(
+        format!("change the password of the user {:?}", tenant.user),
+        format!("ALTER USER {} {}", account(tenant), identified_by(password, server.mariadb)),
+        Change::PasswordChanged,
+    )
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 
 use super::dial::{Dialer, Server};
 use super::names::{self, account, identifier};
-use super::observe::{Holding, Observed, is_open_to_all, observe};
+use super::observe::{Observed, is_open_to_all, observe};
 use super::query::{code, is_race, text};
 use super::steps::{change_password, missing};
-use crate::record::{self, Wanted};
+use crate::record::{self, Holding, Wanted};
 use crate::sessions::{Lease, SLOW_TIMEOUT, Sessions};
 use crate::sql::PasswordIs;
 use crate::tenant::{OWN_LOGIN, refuse};

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::dial::Dialer;
-use crate::record::{Record, Standing, Wanted};
+use crate::record::{Holding, Record, Standing, Wanted};
 use crate::sessions::Lease;
-use crate::{Change, Error, Tenant};
+use crate::{Error, Tenant};
 
 /// The stream whose description says whose the account is. It never holds a message.
 pub(crate) const CLAIM: &str = "KAMAJI_TENANT";
@@ -17,19 +17,6 @@ pub(crate) struct Observed {
     pub claim: Option<String>,
     /// Buckets of any name.
     pub buckets: Vec<String>,
-}
-
-/// Whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Holding {
-    /// Neither claim nor bucket is there.
-    Nothing,
-    /// Claimed for this tenant.
-    Own,
-    /// Claimed for this tenant in words that are to be replaced; what that is.
-    Outdated(Change),
-    /// Without a claim, and its only bucket is this tenant's: as the Go operator leaves it.
-    Adoptable,
 }
 
 /// The stream behind a bucket.

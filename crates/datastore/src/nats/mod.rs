@@ -7,7 +7,7 @@
 //!
 //! Source of the rules: `docs/reference/compatibility.md`, section "Datastores".
 
-mod claim;
+pub(crate) mod claim;
 mod dial;
 mod store;
 mod stream_api;

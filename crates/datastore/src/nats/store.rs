@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::claim::{self, CLAIM, Holding, Observed, observe, stream};
+use super::claim::{self, CLAIM, Observed, observe, stream};
 use super::dial::Dialer;
-use crate::record::{self, Wanted};
+use crate::record::{self, Holding, Wanted};
 use crate::sessions::{Lease, Sessions};
 use crate::tenant::refuse;
 use crate::{Change, Changed, Connection, Driver, Error, Health, Leftovers, Owner, Sizes, Store, Tenant, TenantSize};

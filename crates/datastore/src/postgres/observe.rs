@@ -2,9 +2,9 @@
 
 use super::dial::Dialer;
 use super::query::get;
-use crate::record::{Record, Standing, Wanted};
+use crate::record::{Holding, Record, Standing, Wanted};
 use crate::sessions::Lease;
-use crate::{Change, Error, Tenant};
+use crate::{Error, Tenant};
 
 /// A role of the tenant's user name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,19 +36,6 @@ pub(crate) struct Database {
 pub(crate) struct Observed {
     pub role: Option<Role>,
     pub database: Option<Database>,
-}
-
-/// Whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Holding {
-    /// Neither role nor database is there.
-    Nothing,
-    /// Recorded as this tenant's.
-    Own,
-    /// Recorded as this tenant's in words that are to be replaced; what that is.
-    Outdated(Change),
-    /// Without a record, and just as the Go operator makes it: a plain role that owns this one database.
-    Adoptable,
 }
 
 /// Reads role and database. Two requests.

@@ -1,8 +1,8 @@
 //! From what is there to what should be: the statements, in order.
 
-use super::observe::{Holding, Observed};
+use super::observe::Observed;
 use super::query::{identifier, literal};
-use crate::record::Record;
+use crate::record::{Holding, Record};
 use crate::sql::Step;
 use crate::{Change, Secret, Tenant};
 
@@ -17,17 +17,10 @@ pub(crate) fn missing(
 ) -> Vec<Step> {
     let (role, database) = (identifier(&tenant.user), identifier(&tenant.schema));
     let (user, schema) = (&tenant.user, &tenant.schema);
-    let step = |operation: String, sql: String, change| Step {
-        operation,
-        sql,
-        slow: false,
-        optional: false,
-        change: Some(change),
-    };
     let mut steps = Vec::new();
 
     match &observed.role {
-        None => steps.push(step(
+        None => steps.push(Step::new(
             format!("add the role {user:?}"),
             // In one transaction: a role is never there without its record.
             format!(
@@ -38,22 +31,17 @@ pub(crate) fn missing(
             Change::UserAdded,
         )),
         Some(present) => {
-            let change = match holding {
-                Holding::Adoptable => Some(Change::OwnerRecorded),
-                Holding::Outdated(change) => Some(change),
-                Holding::Nothing | Holding::Own => None,
-            };
-            steps.extend(change.map(|change| Step {
+            steps.extend(holding.to_record().map(|change| Step {
                 // A login that did not make the role may not comment on it, from PostgreSQL 16 on.
-                optional: holding == Holding::Outdated(Change::OwnerRecorded),
-                ..step(
+                optional: holding.is_good_enough(),
+                ..Step::new(
                     format!("record the owner of the role {user:?}"),
                     format!("COMMENT ON ROLE {role} IS {}", literal(&record.below(present.comment.as_deref()))),
                     change,
                 )
             }));
             if present.powerful {
-                steps.push(step(
+                steps.push(Step::new(
                     format!("restrict the role {user:?}"),
                     format!("ALTER ROLE {role} NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"),
                     Change::PermissionRemoved,
@@ -62,35 +50,31 @@ pub(crate) fn missing(
             for group in &present.member_of {
                 // The server has quoted the name where it needs to be.
                 let sql = format!("REVOKE {group} FROM {role}");
-                steps.push(step(format!("take {group} from the role {user:?}"), sql, Change::PermissionRemoved));
+                steps.push(Step::new(format!("take {group} from the role {user:?}"), sql, Change::PermissionRemoved));
             }
             if !present.may_log_in {
                 let sql = format!("ALTER ROLE {role} LOGIN");
-                steps.push(step(format!("let the role {user:?} log in"), sql, Change::LoginUnlocked));
+                steps.push(Step::new(format!("let the role {user:?} log in"), sql, Change::LoginUnlocked));
             }
         }
     }
 
     let mut of_database = Vec::new();
     if observed.database.is_none() {
-        of_database.push(Step {
-            // Closed until it is closed to the public: nobody slips in between.
-            sql: format!("CREATE DATABASE {database} OWNER {role} TEMPLATE template0 ALLOW_CONNECTIONS false"),
-            operation: format!("add the database {schema:?}"),
-            slow: true,
-            optional: false,
-            change: Some(Change::DatabaseAdded),
-        });
+        // Closed until it is closed to the public: nobody slips in between.
+        let sql = format!("CREATE DATABASE {database} OWNER {role} TEMPLATE template0 ALLOW_CONNECTIONS false");
+        let operation = format!("add the database {schema:?}");
+        of_database.push(Step { slow: true, ..Step::new(operation, sql, Change::DatabaseAdded) });
     }
     if observed.database.as_ref().is_none_or(|database| database.is_public) {
-        of_database.push(step(
+        of_database.push(Step::new(
             format!("close the database {schema:?} to the public"),
             format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC"),
             Change::PublicRevoked,
         ));
     }
     if observed.database.as_ref().is_none_or(|database| !database.takes_connections) {
-        of_database.push(step(
+        of_database.push(Step::new(
             format!("open the database {schema:?}"),
             format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"),
             Change::DatabaseOpened,
@@ -117,13 +101,11 @@ pub(crate) fn join(observed: &Observed, tenant: &Tenant, superuser: bool) -> Opt
 
 /// Gives the role another password.
 pub(crate) fn change_password(tenant: &Tenant, password: &Secret) -> Step {
-    Step {
-        operation: format!("change the password of the role {:?}", tenant.user),
-        sql: format!("ALTER ROLE {} PASSWORD {}", identifier(&tenant.user), verifier(password)),
-        slow: false,
-        optional: false,
-        change: Some(Change::PasswordChanged),
-    }
+    Step::new(
+        format!("change the password of the role {:?}", tenant.user),
+        format!("ALTER ROLE {} PASSWORD {}", identifier(&tenant.user), verifier(password)),
+        Change::PasswordChanged,
+    )
 }
 
 /// What the server keeps of a password (SCRAM-SHA-256), as a literal: with it in the statement, the password itself

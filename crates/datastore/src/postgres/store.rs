@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use tokio_postgres::error::SqlState;
 
 use super::dial::Dialer;
-use super::observe::{Holding, Observed, observe};
+use super::observe::{Observed, observe};
 use super::query::{failed, get, identifier, is, is_race};
 use super::steps::{change_password, join, missing};
-use crate::record::{self, Wanted};
+use crate::record::{self, Holding, Wanted};
 use crate::sessions::{Lease, SLOW_TIMEOUT, Sessions};
 use crate::sql::PasswordIs;
 use crate::tenant::{OWN_LOGIN, refuse};

@@ -7,16 +7,6 @@ use kamaji_datastore::{Change, Driver, Leftovers, Store, Tenant};
 use crate::live::Live;
 use crate::tenant;
 
-/// One test per server.
-macro_rules! on_all {
-    ($($name:ident)+) => {
-        mod etcd { $(#[tokio::test] async fn $name() { super::$name(super::Live::etcd().await).await; })+ }
-        mod postgres { $(#[tokio::test] async fn $name() { super::$name(super::Live::postgres().await).await; })+ }
-        mod mariadb { $(#[tokio::test] async fn $name() { super::$name(super::Live::mariadb().await).await; })+ }
-        mod nats { $(#[tokio::test] async fn $name() { super::$name(super::Live::nats().await).await; })+ }
-    };
-}
-
 on_all! {
     a_tenant_is_set_up_once_and_works
     a_revoked_tenant_is_out_and_its_data_stays

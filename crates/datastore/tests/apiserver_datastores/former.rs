@@ -151,15 +151,6 @@ async fn an_administrators_words_and_the_record_outlive_a_restart_of_mariadb() {
     assert!(open(&server, Some("ns/one")).is_set_up(&tenant).await.unwrap());
 }
 
-macro_rules! on_all {
-    ($($name:ident)+) => {
-        mod etcd { $(#[tokio::test] async fn $name() { super::$name(super::Live::etcd().await).await; })+ }
-        mod postgres { $(#[tokio::test] async fn $name() { super::$name(super::Live::postgres().await).await; })+ }
-        mod mariadb { $(#[tokio::test] async fn $name() { super::$name(super::Live::mariadb().await).await; })+ }
-        mod nats { $(#[tokio::test] async fn $name() { super::$name(super::Live::nats().await).await; })+ }
-    };
-}
-
 on_all! {
     goes_to_the_restored_tenant_of_the_same_name_alone
     a_record_without_a_name_gets_it_and_is_nobodys_before

@@ -4,6 +4,16 @@
 
 #![cfg(test)]
 
+/// One test per server.
+macro_rules! on_all {
+    ($($name:ident)+) => {
+        mod etcd { $(#[tokio::test] async fn $name() { super::$name(crate::live::Live::etcd().await).await; })+ }
+        mod postgres { $(#[tokio::test] async fn $name() { super::$name(crate::live::Live::postgres().await).await; })+ }
+        mod mariadb { $(#[tokio::test] async fn $name() { super::$name(crate::live::Live::mariadb().await).await; })+ }
+        mod nats { $(#[tokio::test] async fn $name() { super::$name(crate::live::Live::nats().await).await; })+ }
+    };
+}
+
 mod adoption;
 mod attacks;
 mod contract;

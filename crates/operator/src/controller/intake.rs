@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use futures::{Stream, StreamExt};
 use kube::{Resource, runtime::reflector::ObjectRef};
 
+use super::stores::key;
 use crate::process::Process;
 
 /// The queue of a controller as its applier takes it, until a stop is asked for. Whoever woke an object, it waits for
@@ -37,8 +38,17 @@ pub fn forget(process: &Process, controller: &'static str, namespace: Option<&st
     process.progress.forgotten(controller, key(namespace, name));
 }
 
+/// Waits until a pass may begin, and tells whether: this is the leader, the stores are `filled`, and no stop was asked for.
+pub async fn may_begin(process: &Process, filled: impl Future<Output = ()>) -> bool {
+    let begins = async {
+        process.leadership.acquired().await;
+        filled.await;
+    };
+    goes_on(process, begins).await
+}
+
 /// Waits for `awaited`, and tells whether to go on: not when a stop is asked for before it has come.
-pub async fn goes_on(process: &Process, awaited: impl Future<Output = ()>) -> bool {
+async fn goes_on(process: &Process, awaited: impl Future<Output = ()>) -> bool {
     tokio::select! {
         biased;
         () = process.shutdown.requested() => false,
@@ -52,11 +62,6 @@ pub async fn stopped_before(process: &Process, filled: impl Future<Output = ()>)
     if goes_on(process, filled).await {
         std::future::pending::<()>().await;
     }
-}
-
-/// As `stores::object_key`, of an object that is known by its name.
-fn key(namespace: Option<&str>, name: &str) -> String {
-    namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }
 
 #[cfg(test)]
@@ -150,14 +155,5 @@ mod tests {
         assert!(!goes_on(&process, std::future::pending()).await);
         assert!(!goes_on(&process, std::future::ready(())).await);
         stopped_before(&process, std::future::pending()).await;
-    }
-
-    #[test]
-    fn an_object_has_the_same_key_whether_it_is_at_hand_or_only_named() {
-        let mut tenant = TenantControlPlane::default();
-        tenant.metadata.name = Some("t".to_owned());
-        assert_eq!(key(None, "t"), crate::controller::stores::object_key(&tenant));
-        tenant.metadata.namespace = Some("ns".to_owned());
-        assert_eq!(key(Some("ns"), "t"), crate::controller::stores::object_key(&tenant));
     }
 }

@@ -36,7 +36,7 @@ impl Opened {
     /// # Errors
     /// When a call fails.
     pub async fn erase(&self, owner: &Owner, names: &StoreIdentity, was_set_up: bool) -> Result<Erased, Error> {
-        let place = Tenant { schema: names.schema.clone(), user: names.user.clone(), password: None };
+        let place = place(names);
         let store = self.on_behalf_of(owner, was_set_up);
         let erased = async {
             store.revoke(&place).await?;
@@ -50,6 +50,11 @@ impl Opened {
             other => other.map(Erased::Own),
         }
     }
+}
+
+/// The tenant of these names, for calls that need no password.
+pub fn place(names: &StoreIdentity) -> Tenant {
+    Tenant { schema: names.schema.clone(), user: names.user.clone(), password: None }
 }
 
 /// What became of the names of a tenant that goes.

@@ -158,10 +158,12 @@ pub fn data_store_names(tenant: &TenantControlPlane) -> BTreeSet<String> {
 
 /// `namespace/name`, as progress and logs have it.
 pub fn object_key<K: Resource>(object: &K) -> String {
-    match &object.meta().namespace {
-        Some(namespace) => format!("{namespace}/{}", object.name_any()),
-        None => object.name_any(),
-    }
+    key(object.meta().namespace.as_deref(), &object.name_any())
+}
+
+/// As [`object_key`], of an object that is known by its name.
+pub fn key(namespace: Option<&str>, name: &str) -> String {
+    namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }
 
 /// What the watch of one kind tells.
@@ -218,6 +220,15 @@ mod tests {
     use kamaji_api::tenant_control_plane::DataStoreOverride;
 
     use super::*;
+
+    #[test]
+    fn an_object_has_the_same_key_whether_it_is_at_hand_or_only_named() {
+        let mut tenant = TenantControlPlane::default();
+        tenant.metadata.name = Some("t".to_owned());
+        assert_eq!(key(None, "t"), object_key(&tenant));
+        tenant.metadata.namespace = Some("ns".to_owned());
+        assert_eq!(key(Some("ns"), "t"), object_key(&tenant));
+    }
 
     #[test]
     fn who_is_recorded_on_a_datastore_is_found_without_naming_it() {

@@ -247,6 +247,10 @@ impl Progress {
 
 impl State {
     fn waits_too_long(&self, key: &Key, waiting: Waiting, now: Instant) -> Option<Stuck> {
+        // Nearly everybody: what follows looks at all that is at work.
+        if now.duration_since(waiting.since) <= self.patience {
+            return None;
+        }
         let Key { controller, object } = key.clone();
         // A pass may take as long as its deadline allows, and where all places are taken the others wait for it.
         let at_work = self.in_flight.values().filter(|one| one.key.controller == controller && !one.waiting.cut);

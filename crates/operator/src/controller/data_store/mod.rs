@@ -110,11 +110,7 @@ pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<DataStor
 
 async fn reconcile(data_store: Arc<DataStore>, shared: &Shared) -> Action {
     let process = &shared.context.process;
-    let may_begin = async {
-        process.leadership.acquired().await;
-        shared.stores.ready().await;
-    };
-    if !intake::goes_on(process, may_begin).await {
+    if !intake::may_begin(process, shared.stores.ready()).await {
         return Action::await_change();
     }
     let name = data_store.name_any();

@@ -9,7 +9,10 @@ use kamaji_plan::{claim, reservation::Reservation};
 use kube::ResourceExt;
 
 use super::Shared;
-use crate::controller::{by_hand, pool::Erased};
+use crate::controller::{
+    by_hand,
+    pool::{Erased, place},
+};
 
 /// Goes through the names that are reserved on a DataStore that answers. What fails is tried again by the next pass.
 ///
@@ -50,7 +53,7 @@ pub async fn free(data_store: &DataStore, shared: &Shared) -> Result<(), kamaji_
             Ok(Erased::Foreign(whose)) | Err(Error::Conflict { detail: whose }) => {
                 release(data_store, shared, &left).await?;
                 tracing::warn!(schema, user, whose, "what is under reserved names is somebody else's and stays");
-                let removal = by_hand::removal(opened.connection.driver, &left.identity);
+                let removal = kamaji_datastore::removal(opened.connection.driver, &place(&left.identity));
                 let note = by_hand::kept(&by_hand::given_up(&left.tenant), &removal, &whose);
                 shared.context.event(data_store, EventType::Warning, "ForeignDataKept", "Erase", note).await;
             }

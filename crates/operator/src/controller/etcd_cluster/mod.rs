@@ -122,11 +122,7 @@ pub async fn run_with(context: Arc<Context>, addresses: Addresses) -> anyhow::Re
 
 async fn reconcile(cluster: &EtcdCluster, shared: &Shared) -> Action {
     let process = &shared.context.process;
-    let may_begin = async {
-        process.leadership.acquired().await;
-        shared.stores.ready().await;
-    };
-    if !intake::goes_on(process, may_begin).await {
+    if !intake::may_begin(process, shared.stores.ready()).await {
         return Action::await_change();
     }
     let name = cluster.name_any();

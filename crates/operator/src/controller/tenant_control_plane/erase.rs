@@ -10,7 +10,10 @@ use super::{
     error::{Error, Halt},
     force, former,
 };
-use crate::controller::{by_hand, pool::Erased};
+use crate::controller::{
+    by_hand,
+    pool::{Erased, place},
+};
 
 /// Takes back what the tenant has on a datastore.
 ///
@@ -38,7 +41,7 @@ pub async fn erase(
             Err(Halt::poll("Erasing", format!("The DataStore {name} still holds {leftovers} of the tenant.")))
         }
         Erased::Foreign(whose) => {
-            let removal = by_hand::removal(opened.connection.driver, identity);
+            let removal = kamaji_datastore::removal(opened.connection.driver, &place(identity));
             left_alone(shared, tenant, name, &whose, &removal).await;
             Ok(())
         }

@@ -203,11 +203,7 @@ pub async fn run(shared: Arc<Shared>, wake: UnboundedReceiver<ObjectRef<TenantCo
 
 async fn reconcile(tenant: Arc<TenantControlPlane>, shared: &Shared) -> Action {
     let process = &shared.context.process;
-    let may_begin = async {
-        process.leadership.acquired().await;
-        shared.stores.ready().await;
-    };
-    if !intake::goes_on(process, may_begin).await {
+    if !intake::may_begin(process, shared.stores.ready()).await {
         return Action::await_change();
     }
     // Deleted since it was queued: on a standby that may be long ago.
