@@ -61,6 +61,17 @@ pub fn tested_kubernetes() -> String {
     std::env::var("KAMAJI_KUBERNETES_VERSION").unwrap_or_else(|_| KUBERNETES_VERSION.to_owned())
 }
 
+/// The operator that tests start: as it ships, where somebody built it for them (`$KAMAJI_TEST_OPERATOR`), else `own`,
+/// which cargo built with the test.
+pub fn operator(own: &str) -> PathBuf {
+    std::env::var_os("KAMAJI_TEST_OPERATOR").map_or_else(|| own.into(), PathBuf::from)
+}
+
+/// Folder of the logs of operators that tests start; `cargo xtask test` empties it when it begins.
+pub fn operator_logs() -> PathBuf {
+    cache_dir().join("logs/test/operators")
+}
+
 /// Folder of everything built or downloaded, outside the checkout.
 ///
 /// `$KAMAJI_CACHE`, else `$XDG_CACHE_HOME/kamaji`, else `~/.cache/kamaji`.

@@ -44,8 +44,16 @@ const LONGEST: [(&str, u32); 23] = [
     ("apiserver_replicas", 18),
 ];
 
-/// Targets that hold a time against a limit that is only half a second more than it should take: nothing runs beside them.
-const ALONE: [&str; 1] = ["apiserver_leader"];
+/// What the tests run with.
+#[derive(Clone, Copy, Debug)]
+pub struct With<'a> {
+    /// Version of Kubernetes, without `v`.
+    pub version: &'a str,
+    /// The operator that they start; without one they take what cargo built with them.
+    pub operator: Option<&'a Path>,
+    /// Only tests whose name contains this.
+    pub filter: Option<&'a str>,
+}
 
 /// One test binary that was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,29 +118,26 @@ fn package(id: &str, folder: &Path) -> Option<String> {
     }
 }
 
-/// Runs the binaries, with tests whose name contains `filter`, against this version of Kubernetes.
+/// Runs the binaries.
 ///
 /// # Errors
 /// When a test fails: one sentence for each binary, after all have ended.
-pub fn run(targets: Vec<Target>, version: &str, filter: Option<&str>, progress: &Progress) -> Result<()> {
-    let targets = match filter {
+pub fn run(targets: Vec<Target>, with: With<'_>, progress: &Progress) -> Result<()> {
+    let targets = match with.filter {
         Some(filter) => matching(targets, filter)?,
         None => targets,
     };
-    let (alone, beside): (Vec<Target>, Vec<Target>) =
-        in_order(targets).into_iter().partition(|target| ALONE.contains(&target.name.as_str()));
     let lanes = lanes(std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    let mut failures = side_by_side(beside, lanes, version, filter, progress);
-    failures.extend(side_by_side(alone, 1, version, filter, progress));
+    let failures = side_by_side(in_order(targets), lanes, with, progress);
     if failures.is_empty() {
         return Ok(());
     }
     bail!("{}", failures.join("\n"))
 }
 
-/// Half as many again as cores: the targets wait for servers for much of their time.
+/// Twice as many as cores: the targets wait for servers for much of their time.
 fn lanes(cores: usize) -> usize {
-    (cores + cores.div_ceil(2)).min(MOST)
+    (2 * cores).min(MOST)
 }
 
 fn in_order(mut targets: Vec<Target>) -> Vec<Target> {
@@ -158,13 +163,7 @@ fn matching(targets: Vec<Target>, filter: &str) -> Result<Vec<Target>> {
 }
 
 /// One sentence for each that failed.
-fn side_by_side(
-    targets: Vec<Target>,
-    lanes: usize,
-    version: &str,
-    filter: Option<&str>,
-    progress: &Progress,
-) -> Vec<String> {
+fn side_by_side(targets: Vec<Target>, lanes: usize, with: With<'_>, progress: &Progress) -> Vec<String> {
     let queue = Mutex::new(VecDeque::from(targets));
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -175,10 +174,11 @@ fn side_by_side(
                 while let Some(target) = next() {
                     let mut command = binary(&target);
                     command
-                        .env("KAMAJI_KUBERNETES_VERSION", version)
-                        .env("KAMAJI_TEST_LANE", format!("{lane}/{lanes}"));
-                    command.args(filter);
-                    if let Err(failure) = one(&target, &mut command, version, progress) {
+                        .env("KAMAJI_KUBERNETES_VERSION", with.version)
+                        .env("KAMAJI_TEST_LANE", format!("{lane}/{lanes}"))
+                        .envs(with.operator.map(|operator| ("KAMAJI_TEST_OPERATOR", operator)))
+                        .args(with.filter);
+                    if let Err(failure) = one(&target, &mut command, with.version, progress) {
                         failures.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{failure:#}"));
                     }
                 }
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn there_are_more_lanes_than_cores_but_not_many() {
-        assert_eq!([1, 2, 4, 16].map(lanes), [2, 3, 6, 6]);
+        assert_eq!([1, 2, 4, 16].map(lanes), [2, 4, 6, 6]);
     }
 
     #[test]

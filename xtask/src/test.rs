@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the rings of tests, from the innermost out.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -124,16 +125,24 @@ fn run_ring(ring: Ring, options: &Options, progress: &Progress) -> Vec<Run> {
 
 /// The tests are built once, and run against the version that CI builds; for a matrix against every other one as well,
 /// whatever came of those before.
+///
+/// The whole ring starts the operator as it ships: that is what users run, and the stories need it built anyway. Who
+/// asked for some tests is in the middle of a change, and gets the operator that is built in a minute.
 fn run_with_servers(options: &Options, progress: &Progress) -> Vec<Run> {
     let ring = Ring::Apiserver;
-    let mut built = Vec::new();
+    let (mut built, mut operator) = (Vec::new(), None::<PathBuf>);
+    let filter = options.filter.as_deref();
     let building = Run::of(format!("{ring}, built"), || {
         built = lanes::build(&targets(|_, target| target.starts_with(SERVER_TARGETS))?)?;
+        if filter.is_none() {
+            operator = up::build::run(true, false, progress)?.operator;
+        }
         packages::ensure_with(&[packages::DATABASES.into()], progress)
     });
     if building.result.is_err() {
         return vec![building];
     }
+    forget_logs();
     let others = if options.matrix { layout::KUBERNETES_MATRIX } else { &[] };
     let versions = std::iter::once(layout::KUBERNETES_VERSION).chain(others.iter().copied());
     let runs = versions.map(|version| {
@@ -144,10 +153,17 @@ fn run_with_servers(options: &Options, progress: &Progress) -> Vec<Run> {
             let names = ["etcd", "helm", "kwok", "kine", "konnectivity", "nats-server"].map(String::from);
             let names: Vec<String> = std::iter::once(format!("kubernetes@{version}")).chain(names).collect();
             parts::ensure(&parts::select(&names)?, progress)?;
-            lanes::run(built.clone(), version, options.filter.as_deref(), progress)
+            let with = lanes::With { version, operator: operator.as_deref(), filter };
+            lanes::run(built.clone(), with, progress)
         })
     });
     std::iter::once(building).chain(runs).collect()
+}
+
+/// Logs of operators that earlier runs started.
+fn forget_logs() {
+    // What stays takes room and nothing else.
+    let _ = std::fs::remove_dir_all(layout::operator_logs());
 }
 
 fn cargo(arguments: &[&str], filter: Option<&str>) -> Result<()> {

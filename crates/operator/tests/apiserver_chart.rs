@@ -106,7 +106,7 @@ async fn the_operator_runs_under_the_rights_and_the_security_of_the_chart() {
     let env = [("POD_NAMESPACE", "kamaji-system"), ("SERVICE_ACCOUNT", "kamaji-controller-manager")];
     let launch = Launch {
         name: "kamaji".to_owned(),
-        program: PathBuf::from(env!("CARGO_BIN_EXE_kamaji")),
+        program: parts::operator(env!("CARGO_BIN_EXE_kamaji")),
         args,
         env: env.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
         log: folder.path().join("kamaji.log"),

@@ -10,11 +10,11 @@
 )]
 #![cfg(test)]
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kamaji_testkit::api_server::ApiServer;
+use kamaji_testkit::parts;
 use kamaji_testkit::process::{Launch, Process};
 use kamaji_testkit::wait::wait_for;
 use kube::Api;
@@ -26,7 +26,7 @@ const SOON: Duration = Duration::from_secs(30);
 fn launch(server: &ApiServer, namespace: &str, folder: &TempDir, name: &str) -> Launch {
     Launch {
         name: name.to_owned(),
-        program: PathBuf::from(env!("CARGO_BIN_EXE_kamaji")),
+        program: parts::operator(env!("CARGO_BIN_EXE_kamaji")),
         args: [
             "manager",
             "--metrics-bind-address=127.0.0.1:0",

@@ -1,6 +1,6 @@
 //! `cargo xtask up`: from nothing to a tenant that answers.
 
-mod build;
+pub mod build;
 mod install;
 mod sample;
 

@@ -6,14 +6,14 @@ pub mod settle;
 pub mod stage;
 pub mod witness;
 
-use std::{path::PathBuf, process::ExitStatus, time::Duration};
+use std::{process::ExitStatus, time::Duration};
 
 use kamaji_api::{DataStore, TenantControlPlane};
 use kamaji_testkit::{
     api_server::ApiServer,
     etcd::{self, Etcd},
     http_get::Target,
-    ports,
+    parts, ports,
     process::{Launch, Process},
     wait::wait_for,
 };
@@ -48,7 +48,10 @@ impl Operator {
     }
 
     fn launch(server: &ApiServer, port: u16, extra: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("kamaji-operator").tempdir().unwrap().keep();
+        // Its log outlives the test: whoever looks into a failure wants it.
+        let logs = parts::operator_logs();
+        std::fs::create_dir_all(&logs).unwrap();
+        let folder = tempfile::Builder::new().prefix(env!("CARGO_CRATE_NAME")).tempdir_in(logs).unwrap().keep();
         let kubeconfig = folder.join("kubeconfig");
         server.write_kubeconfig("kamaji", &["system:masters"], port, &kubeconfig).unwrap();
         let (metrics, health) = (ports::free().unwrap(), ports::free().unwrap());
@@ -63,7 +66,7 @@ impl Operator {
         args.extend(extra.iter().map(|&flag| flag.to_owned()));
         let launch = Launch {
             name: "kamaji".to_owned(),
-            program: PathBuf::from(env!("CARGO_BIN_EXE_kamaji")),
+            program: parts::operator(env!("CARGO_BIN_EXE_kamaji")),
             args,
             env: Vec::new(),
             log: folder.join("kamaji.log"),
@@ -137,7 +140,8 @@ pub fn tenant(namespace: &str, name: &str, data_store: &str, change: impl FnOnce
     let mut spec = json!({
         "dataStore": data_store,
         "controlPlane": {"deployment": {"replicas": 1}, "service": {"serviceType": "ClusterIP"}},
-        "kubernetes": {"version": "v1.36.3", "kubelet": {}},
+        // Eleven RSA keys take as long as all else that a tenant needs from the operator.
+        "kubernetes": {"version": "v1.36.3", "kubelet": {}, "encryptionAlgorithm": "ECDSA-P256"},
         "networkProfile": {"port": 6443},
     });
     change(&mut spec);
