@@ -122,7 +122,13 @@ impl Driver {
     }
 
     async fn create(&mut self, name: &str) {
-        let wanted = tenant(&self.namespace, name, "default", |_| {});
+        // RSA keys, which take long to make, for every other tenant.
+        let is_odd = name.ends_with(['1', '3', '5', '7', '9']);
+        let wanted = tenant(&self.namespace, name, "default", |spec| {
+            if is_odd {
+                spec["kubernetes"]["encryptionAlgorithm"] = json!("RSA-2048");
+            }
+        });
         match self.tenants.create(&PostParams::default(), &wanted).await {
             Ok(created) => {
                 self.waiting.remove(name);
