@@ -108,10 +108,12 @@ impl Etcd {
         format!("etcd-{}-{ordinal}", self.name)
     }
 
-    /// Deletes a member's pod, and with it its ephemeral volume; waits until another pod has its place.
+    /// Deletes a member's pod, and with it its ephemeral volume; waits until another pod serves in its place.
+    ///
+    /// The EtcdCluster says for a moment that all of its members are well: who asks it has to wait for the pod first.
     ///
     /// # Errors
-    /// When no other pod comes in time.
+    /// When no other pod serves in time.
     pub async fn lose_member(&self, ordinal: i32) -> Result<()> {
         let pods: Api<Pod> = Api::namespaced(self.story.client.clone(), NAMESPACE);
         let name = self.pod(ordinal);
@@ -120,7 +122,7 @@ impl Etcd {
         #[expect(clippy::disallowed_methods, reason = "the story loses a member")]
         pods.delete(&name, &now).await.context("the pod could not be deleted")?;
         wait_for_deletion(&pods, &name, uid.as_deref(), SOON).await?;
-        wait_for(&pods, &name, SOON, |pod: &Pod| pod.uid() != uid).await?;
+        wait_for(&pods, &name, SOON, |pod: &Pod| pod.uid() != uid && serves(pod)).await?;
         Ok(())
     }
 
@@ -238,4 +240,10 @@ impl Etcd {
         self.api.delete(&self.name, &DeleteParams::background()).await.context("the deletion was refused")?;
         Ok(wait_for_deletion(&self.api, &self.name, None, SOON).await?)
     }
+}
+
+/// Whether the kubelet calls a pod ready.
+fn serves(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
